@@ -1,0 +1,455 @@
+"""
+One stream: upstream bytes in, client bytes out, told the time, ending in exactly one outcome.
+
+    bytes ─► framer ─► frame ─► dialect ─► events ─► mender ─► outflow (batcher, format) ─► bytes
+                                   └─ a frame of the client's own dialect ─► carried ─┘
+
+States, each a step to the next:
+
+    held        output is kept back; a failure now is still a real HTTP status (``is_open`` is False)
+    open        output flows
+    finishing   every choice has finished; late usage is awaited for ``FINISH_HOLD``
+    ended       ``outcome`` is set; nothing comes out any more
+
+``feed``, ``tick``, ``close`` and ``fail`` return what is to be written now and never raise for anything a
+peer can do. What had arrived before a fault leaves before the fault is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssegate.wire.batching import Batcher, Unbatched
+from ssegate.wire.clocks import Clocks
+from ssegate.wire.errors import CODES, Outcome, WireError, classified
+from ssegate.wire.events import (
+    Carried,
+    Citation,
+    End,
+    Event,
+    Failure,
+    Finish,
+    Frame,
+    Reasoning,
+    Refusal,
+    Start,
+    Text,
+    ToolCall,
+    Usage,
+)
+from ssegate.wire.formats import make
+from ssegate.wire.mending import Mender
+from ssegate.wire.outflow import Outflow
+from ssegate.wire.recognition import NotAStream, Recognised, Recogniser
+from ssegate.wire.seams import Context, Dialect, Format, Framer
+from ssegate.wire.stats import Price, Stats
+
+__all__ = ["FINISH_HOLD", "Pipeline", "Settings"]
+
+FINISH_HOLD = 2.0
+"""Seconds that a finish waits for usage that comes after it."""
+
+_CARRIES = frozenset({("openai", "openai")})
+"""Formats other than ``same`` that write a dialect's frames back as they came."""
+
+_LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_protocol"})
+"""Failures of the connection: harmless once the answer is complete."""
+
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one stream is to be treated. Seconds and bytes; None: off."""
+
+    dialect: str = "auto"
+    output: str = "native"
+    metadata: str = "every"
+    """``off``, ``final`` or ``every``."""
+
+    batch_size: int = 5
+    batch_delay: float | None = 0.04
+    heartbeat: float | None = 15.0
+    hold: float = 10.0
+    first_token: float | None = 600.0
+    idle: float | None = 300.0
+    total: float | None = 3600.0
+    max_event: int = 16 << 20
+    max_stream: int = 256 << 20
+    choices: int = 1
+    """How many choices were asked for."""
+
+    numbered: bool = False
+    """Every block carries ``id: <stream id>-<n>``."""
+
+    own_credential: bool = False
+    """The gate holds the upstream's credential: its 401 is not the caller's."""
+
+    secrets: tuple[str, ...] = ()
+    """What must not stand in an error that quotes the upstream: credentials, ours and the caller's."""
+
+    prices: tuple[tuple[str, Price], ...] = ()
+    """Price by model name or prefix of one; the longest that fits wins."""
+
+
+class Pipeline:
+    """
+    Carries one stream through framing, dialect, batching and format.
+
+    Attributes:
+        outcome: How the stream ended; None while it runs.
+        failure: Why, if it failed.
+        finish: Why choice 0 ended, as far as the upstream said.
+        is_open: The response's head may be sent: content, a finish or the end of the hold has come.
+        is_told: The failure has been written in the client's format; else only a cut can tell it.
+        unclaimed: The bytes so far, when the body turned out to be none of ours and is to be passed on
+            untouched; None otherwise.
+        stats: The stream's counters.
+    """
+
+    def __init__(self, settings: Settings, context: Context, started_at: float) -> None:
+        self.outcome: Outcome | None = None
+        self.failure: Failure | None = None
+        self.finish: Finish | None = None
+        self.is_open = False
+        self.is_told = False
+        self.unclaimed: bytes | None = None
+        self.stats = Stats(started_at)
+        self._settings, self._context = settings, context
+        self._is_raw = settings.output == "raw"
+        self._recogniser: Recogniser | None = None
+        self._framer: Framer | None = None
+        self._dialect: Dialect | None = None
+        self._carries = False
+        self._is_document = False
+        self._mender = Mender(context.stream_id)
+        self._outflow = Outflow(
+            context,
+            self.stats,
+            _batcher(settings),
+            every_metadata=settings.metadata == "every",
+            numbered=settings.numbered,
+        )
+        if settings.output not in ("same", "raw"):
+            self._outflow.format = make(settings.output, settings.dialect, context)
+        self._clocks = Clocks(
+            started_at, first_token=settings.first_token, idle=settings.idle, total=settings.total
+        )
+        self._hold_until = started_at + settings.hold
+        self._written_at = started_at
+        self._is_paused = False
+        self._begun_choices: set[int] = set()
+        self._finished_choices: set[int] = set()
+        self._finish_until: float | None = None
+        self._has_content = False
+
+    # ---- what the shell calls ------------------------------------------------------------------
+
+    @property
+    def format(self) -> Format | None:
+        """What writes the client's bytes; None for raw, and while the upstream's dialect must decide it."""
+        return self._outflow.format
+
+    def begin(self, content_type: str | None) -> None:
+        """The upstream has answered 2xx with a body of *content_type*."""
+        self._recogniser = Recogniser(self._settings.dialect, content_type, self._settings.max_event)
+
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Take bytes of the upstream's body; return bytes for the client."""
+        if self.outcome is not None:
+            return b""
+        if self.unclaimed is not None:
+            self.unclaimed += data
+            return b""
+        self.stats.bytes_in += len(data)
+        if self._is_raw:
+            self._outflow.raw(data)
+        self._read(data, now)
+        if self.stats.bytes_in > self._settings.max_stream and self.outcome is None:
+            limit = self._settings.max_stream
+            self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
+        return self._take(now)
+
+    def close(self, now: float) -> bytes:
+        """The upstream's body has ended cleanly, as far as the transport can tell."""
+        if self.outcome is None and self.unclaimed is None:
+            self._read(b"", now, at_end=True)
+        if self.outcome is None and self.unclaimed is None:
+            assert self._dialect is not None
+            self._take_events(self._dialect.close(), now)
+            self._end(now)
+        return self._take(now)
+
+    def fail(self, failure: Failure, now: float) -> bytes:
+        """The stream has failed outside the wire: the connection broke, a timer or an operator ended it."""
+        if self.outcome is None:
+            if failure.code in _LOST and self._is_complete:
+                self._complete(now)
+            else:
+                self._fail(failure, now)
+        return self._take(now)
+
+    def tick(self, now: float) -> bytes:
+        """Do what is due: a held batch, a held finish, the end of the hold, a heartbeat, a timeout."""
+        if self.outcome is not None:
+            return b""
+        if now >= self._hold_until and self.format is not None:
+            self.is_open = True
+        batch_until = self._outflow.deadline
+        if (failure := self._clocks.expired(now)) is not None:
+            self._fail(failure, now)
+        elif self._finish_until is not None and now >= self._finish_until:
+            self._complete(now)
+        elif batch_until is not None and now >= batch_until:
+            self._outflow.flush(now)
+        elif now >= self._heartbeat_at:
+            self._outflow.beat(has_content=self._has_content)
+        return self._take(now)
+
+    def tell(self, now: float) -> bytes:
+        """Return a failure that came inside the hold as events, for a client that sees no HTTP status."""
+        if self.failure is not None and not self.is_open and self.format is not None:
+            self.is_open = True
+            self._tell(now)
+        return self._take(now)
+
+    def pause(self, now: float) -> None:
+        """The client does not read fast enough, the upstream is no longer read."""
+        self._is_paused = True
+        self._clocks.pause(now)
+
+    def resume(self, now: float) -> None:
+        """The client reads again, and so do we."""
+        self._is_paused = False
+        self._written_at = now
+        self._clocks.resume(now)
+
+    @property
+    def deadline(self) -> float | None:
+        """The moment by which ``tick`` must be called; None: never."""
+        hold_until = _NEVER if self.is_open or self.format is None else self._hold_until
+        due = min(
+            _or_never(self._clocks.deadline),
+            _or_never(self._outflow.deadline),
+            _or_never(self._finish_until),
+            hold_until,
+            self._heartbeat_at,
+        )
+        return None if due == _NEVER else due
+
+    @property
+    def near_deadline(self) -> float | None:
+        """The part of ``deadline`` that bytes can bring nearer: a held batch or a held finish."""
+        return self._outflow.deadline if self._finish_until is None else self._finish_until
+
+    @property
+    def price(self) -> Price | None:
+        """What the stream's model costs, if its name or a prefix of it has a price."""
+        model = self.stats.model or ""
+        fitting = [(len(name), price) for name, price in self._settings.prices if model.startswith(name)]
+        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def _read(self, data: bytes, now: float, *, at_end: bool = False) -> None:
+        try:
+            if self._framer is None:
+                self._recognise(data, now, at_end)
+                return
+            for frame in self._framer.close() if at_end else self._framer.feed(data):
+                self._take_frame(frame, now)
+                if self.outcome is not None:
+                    return
+        except WireError as fault:
+            self.stats.malformed += fault.code == "upstream_bad_event"
+            self._fail(Failure(fault.code, str(fault)), now)
+
+    def _recognise(self, data: bytes, now: float, at_end: bool) -> None:
+        assert self._recogniser is not None, "begin() comes before feed()"
+        try:
+            found = self._recogniser.feed(data, at_end=at_end)
+        except NotAStream as verdict:
+            self._reject(verdict, now)
+            return
+        if found is None:
+            return
+        self._bind(found)
+        for frame in found.frames:
+            self._take_frame(frame, now)
+            if self.outcome is not None:
+                return
+        if found.fault is not None:
+            raise found.fault
+        if at_end and not (self._has_content or self._finished_choices):
+            # JSON that a named dialect could not use.
+            self._reject(NotAStream("", "the JSON is not an LLM answer"), now)
+        elif found.is_document and self._settings.output == "same":
+            # The vendor's own client asked the vendor's own server: a whole answer goes back whole.
+            self._pass_on(self._recogniser.head)
+
+    def _bind(self, found: Recognised) -> None:
+        self._framer, self._dialect, self._is_document = found.framer, found.dialect, found.is_document
+        name, output = found.dialect.name, self._settings.output
+        if output == "same":
+            self._outflow.format = make("same", name, self._context)
+        self._carries = output == "same" or (output, name) in _CARRIES
+
+    def _reject(self, verdict: NotAStream, now: float) -> None:
+        assert self._recogniser is not None
+        if verdict.code or (self.is_open and not self._is_raw):
+            self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
+        else:
+            self._pass_on(self._recogniser.head)
+
+    def _pass_on(self, head: bytearray) -> None:
+        self.unclaimed = bytes(head)
+        self._outflow.clear()
+
+    def _take_frame(self, frame: Frame, now: float) -> None:
+        assert self._dialect is not None
+        self.stats.events_in += 1
+        try:
+            events = self._dialect.decode(frame)
+        except WireError:
+            if frame.irregular != "unfinished":
+                raise
+            self._end(now)  # the cut went through this very frame
+            return
+        carried = self._dialect.carry(frame) if self._carries else None
+        if carried is None:
+            self._take_events(events, now)
+        else:
+            self._account(events, now)
+            self._carry(carried, now)
+            self._conclude(events, now)
+
+    def _take_events(self, events: list[Event], now: float) -> None:
+        events = self._mender.mend(events)
+        self._account(events, now)
+        for event in events:
+            match event:
+                case Usage() | Failure() | End():
+                    pass
+                case Finish() if event.choice == 0:
+                    self._outflow.flush(now)
+                case _:
+                    self._outflow.add(event, now)
+        self._conclude(events, now)
+
+    def _carry(self, carried: Carried, now: float) -> None:
+        if carried.usage_only and not self._context.wants_usage:
+            return
+        if carried.last and (self._finished_choices or not carried.count):
+            self._outflow.wait_for_end(carried, now)
+        else:
+            self._outflow.add(carried, now)
+
+    def _account(self, events: list[Event], now: float) -> None:
+        for event in events:
+            match event:
+                case Text() | Reasoning() | Refusal() | ToolCall():
+                    self._begun_choices.add(event.choice)
+                    if event.count:
+                        self.stats.delta(event, now)
+                    self._content(now)
+                case Start():
+                    self.stats.start(event)
+                case Usage():
+                    self.stats.report(event)
+                case Finish():
+                    self._note_finish(event, now)
+                case Citation():
+                    self._content(now)
+
+    def _content(self, now: float) -> None:
+        self._has_content = self.is_open = True
+        self._clocks.content(now)
+
+    def _note_finish(self, finish: Finish, now: float) -> None:
+        self._finished_choices.add(finish.choice)
+        if self.finish is None or finish.choice == 0:
+            self.finish = finish
+        if self._is_complete and len(self._finished_choices) >= self._settings.choices:
+            self._finish_until = now + FINISH_HOLD
+
+    def _conclude(self, events: list[Event], now: float) -> None:
+        """Act on what ends a stream, once all that came with it has been written."""
+        for event in events:
+            if isinstance(event, Failure):
+                self._fail(event, now)
+                return
+            if isinstance(event, End):
+                self._complete(now)
+                return
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def _take(self, now: float) -> bytes:
+        if not self.is_open:
+            return b""
+        if out := self._outflow.take():
+            self._written_at = now
+        return out
+
+    @property
+    def _heartbeat_at(self) -> float:
+        form = self.format
+        if not self.is_open or self._is_paused or form is None or not form.heartbeat:
+            return _NEVER
+        return _NEVER if self._settings.heartbeat is None else self._written_at + self._settings.heartbeat
+
+    # ---- ending --------------------------------------------------------------------------------
+
+    @property
+    def _is_complete(self) -> bool:
+        """Every choice that has begun has finished."""
+        return bool(self._finished_choices) and self._begun_choices <= self._finished_choices
+
+    def _end(self, now: float) -> None:
+        """The body is over: complete if the dialect's own mark was seen, else cut off."""
+        if self._is_complete:
+            self._complete(now)
+        else:
+            self._fail(Failure("upstream_truncated", "the upstream's stream ended before its finish"), now)
+
+    def _complete(self, now: float) -> None:
+        self.is_open = True
+        self._flush_all(now)
+        self.outcome = "completed"
+        self.finish = self.finish or Finish("other")
+        self._outflow.finish(self.finish, self._final(now))
+
+    def _fail(self, failure: Failure, now: float) -> None:
+        self._flush_all(now)
+        self._outflow.release(b"")
+        for secret in self._settings.secrets:
+            failure.message = failure.message.replace(secret, "***")
+        self.failure = classified(failure, own_credential=self._settings.own_credential)
+        self.outcome = CODES[self.failure.code].outcome or "internal"
+        if self.is_open:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        assert self.failure is not None
+        self.is_told = self._outflow.fail(self.failure, self._final(now))
+
+    def _flush_all(self, now: float) -> None:
+        """Nothing that had arrived is lost: what waits in mender and batcher leaves."""
+        for event in self._mender.close():
+            self._outflow.add(event, now)
+        self._outflow.flush(now)
+
+    def _final(self, now: float) -> bytes:
+        if self._settings.metadata == "off":
+            return b""
+        return self.stats.final(now, self._context.stream_id, self.price)
+
+
+def _batcher(settings: Settings) -> Batcher | Unbatched:
+    if settings.batch_delay is None:
+        return Unbatched()
+    return Batcher(settings.batch_size, settings.batch_delay)
+
+
+def _or_never(moment: float | None) -> float:
+    return _NEVER if moment is None else moment

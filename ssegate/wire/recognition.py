@@ -1,0 +1,135 @@
+"""
+Finds out what a body is: its framing from content type and first bytes, its dialect from the first frames.
+
+The choice is made once a stream; afterwards framer and dialect are called directly and nothing here runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssegate.wire.dialects import DIALECTS
+from ssegate.wire.dialects.auto import detect
+from ssegate.wire.errors import SSEGateError, WireError
+from ssegate.wire.events import Frame
+from ssegate.wire.framing import FRAMINGS
+from ssegate.wire.framing.recognise import recognise
+from ssegate.wire.seams import Dialect, Framer
+
+__all__ = ["NotAStream", "Recognised", "Recogniser"]
+
+_UNDECIDED_FRAMES = 64
+"""Frames without a word of any dialect (pings, comments, blank objects) after which auto gives up."""
+
+
+class NotAStream(SSEGateError):
+    """
+    The body is no LLM answer.
+
+    Attributes:
+        code: A key of ``errors.CODES``; empty: the body is to be passed on as it is.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Recognised:
+    """What a body turned out to be, and the frames found on the way."""
+
+    framer: Framer
+    dialect: Dialect
+    frames: list[Frame]
+    is_document: bool
+    """One complete JSON answer, not a stream."""
+
+    fault: WireError | None = None
+    """Broken framing right behind *frames*."""
+
+
+class Recogniser:
+    """
+    Gathers the first bytes of a body until it can be told what they are.
+
+    Attributes:
+        head: Every byte seen so far, for a body that must be passed on untouched.
+    """
+
+    def __init__(self, dialect: str, content_type: str | None, max_event: int) -> None:
+        self.head = bytearray()
+        self._dialect = dialect
+        self._content_type = content_type
+        self._max_event = max_event
+        self._framing = "text" if dialect == "text" else None
+        self._framer: Framer | None = None
+        self._frames: list[Frame] = []
+        self._fault: WireError | None = None
+
+    def feed(self, data: bytes, *, at_end: bool = False) -> Recognised | None:
+        """
+        Take more of the body; return what it is, or None while that is open.
+
+        Raises:
+            WireError: The framing broke before any dialect showed.
+            NotAStream: HTML, nothing at all, another kind of content, or no dialect known to us.
+        """
+        self.head += data
+        if self._framer is None:
+            framing = self._framing or recognise(self._content_type, bytes(self.head), at_end)
+            if framing is None and len(self.head) <= self._max_event:
+                return None
+            data = bytes(self.head)
+            self._framing, self._framer = framing, self._make_framer(framing)
+        self._read(data, at_end)
+        name = self._name(at_end)
+        if name is None:
+            return None
+        return Recognised(self._framer, DIALECTS[name](), self._frames, self._framing == "json", self._fault)
+
+    def _make_framer(self, framing: str | None) -> Framer:
+        if framing == "html":
+            raise NotAStream("upstream_content_type", "the upstream answered with an HTML page")
+        if framing == "empty":
+            raise NotAStream("upstream_empty", "the upstream answered without a body")
+        if framing in ("pass", None):
+            raise NotAStream("", "the body is not an LLM answer")
+        assert framing is not None
+        return FRAMINGS[framing](self._max_event)
+
+    def _read(self, data: bytes, at_end: bool) -> None:
+        assert self._framer is not None
+        try:
+            for frame in self._framer.feed(data):
+                self._frames.append(frame)
+            if at_end:
+                self._frames.extend(self._framer.close())
+        except WireError as fault:
+            self._fault = fault
+
+    def _name(self, at_end: bool) -> str | None:
+        """Return the dialect's name; None while the frames so far could be anybody's."""
+        if self._framing == "text":
+            return self._plain_text()
+        if self._dialect != "auto":
+            return self._dialect
+        for frame in self._frames:
+            if (name := detect(frame)) is not None:
+                return name
+        if self._fault is not None:
+            raise self._fault
+        if not at_end and len(self._frames) <= _UNDECIDED_FRAMES:
+            return None
+        if self._framing != "sse":
+            raise NotAStream("", "the JSON is not an LLM answer")
+        seen = bytes(self.head[:200]).decode(errors="backslashreplace")
+        raise NotAStream("upstream_content_type", f"the stream is in no known dialect; it begins {seen!r}")
+
+    def _plain_text(self) -> str:
+        if self._dialect not in ("auto", "text"):
+            raise NotAStream(
+                "upstream_content_type",
+                f"the upstream answered with plain text, expected the {self._dialect} dialect",
+            )
+        return "text"
