@@ -1,0 +1,118 @@
+"""
+Sums a stream up: once at its end for log and metrics, and whenever an operator looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientResponse
+
+from ssegate.report import StreamReport
+from ssegate.wire.errors import Outcome, http_status
+from ssegate.wire.events import Failure
+from ssegate.wire.pipeline import Pipeline
+
+__all__ = ["Identity", "row", "stream_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a stream is, in log lines, metrics and lists."""
+
+    stream_id: str
+    request_id: str
+    route: str
+    method: str
+    upstream: str
+    key: str = "-"
+
+
+def row(identity: Identity, pipeline: Pipeline, state: str, now: float) -> dict[str, Any]:
+    """Return a running stream as ``/-/streams`` shows it."""
+    stats = pipeline.stats
+    speed, first = stats.tokens_per_second(now), stats.time_to_first_token
+    return {
+        "id": identity.stream_id,
+        "route": identity.route,
+        "key": identity.key,
+        "model": stats.model,
+        "state": state,
+        "age": round(now - stats.started_at, 3),
+        "tokens": stats.total_usage().output_tokens,
+        "tokens_per_second": None if speed is None else round(speed, 1),
+        "time_to_first_token": None if first is None else round(first, 3),
+    }
+
+
+def stream_report(
+    identity: Identity,
+    pipeline: Pipeline,
+    *,
+    outcome: Outcome,
+    status: int | None,
+    upstream: ClientResponse | None,
+    overhead: float | None,
+    now: float,
+) -> StreamReport:
+    """
+    Return what is known of a stream that is over.
+
+    Args:
+        status: Of the answer that was begun; None when no head was sent.
+        overhead: Seconds in the pipeline, a mean per read.
+    """
+    stats, failure, finish = pipeline.stats, pipeline.failure, pipeline.finish
+    usage, price = stats.total_usage(), pipeline.price
+    return StreamReport(
+        stream_id=identity.stream_id,
+        request_id=identity.request_id,
+        route=identity.route,
+        method=identity.method,
+        upstream=identity.upstream,
+        outcome=outcome,
+        status=_unsent_status(outcome, failure) if status is None else status,
+        duration=now - stats.started_at,
+        key=identity.key,
+        model=stats.model,
+        code=None if failure is None else failure.code,
+        error=None if failure is None else _loggable(failure),
+        finish_reason=None if finish is None else finish.reason,
+        usage_source=stats.usage_source,
+        upstream_request_id=_request_id(upstream),
+        upstream_status=None if upstream is None else upstream.status,
+        ttft=stats.time_to_first_token,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cached_tokens=usage.cached_tokens,
+        tokens_per_second=stats.tokens_per_second(now),
+        cost=None if price is None else price.cost(usage),
+        events_in=stats.events_in,
+        events_out=stats.events_out,
+        bytes_out=stats.bytes_out,
+        heartbeats=stats.heartbeats,
+        malformed=stats.malformed,
+        head_sent=status is not None,
+        overhead=overhead,
+    )
+
+
+def _unsent_status(outcome: Outcome, failure: Failure | None) -> int:
+    """499 is nginx's word for a client that left before its answer."""
+    return 499 if outcome == "client_gone" or failure is None else http_status(failure)
+
+
+def _request_id(response: ClientResponse | None) -> str | None:
+    if response is None:
+        return None
+    return response.headers.get("x-request-id") or response.headers.get("request-id")
+
+
+def _loggable(failure: Failure) -> str:
+    """Return the failure's message, never the upstream's own words: they may quote the prompt or a key."""
+    if failure.upstream_status is None and failure.code != "upstream_error":
+        return failure.message
+    said = (failure.upstream_status, failure.upstream_type, failure.upstream_code)
+    return "the upstream reported an error: " + " ".join(str(part) for part in said if part is not None)

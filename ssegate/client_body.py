@@ -1,0 +1,67 @@
+"""
+Reads what a client sends: a JSON body whole and within bounds, any other piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp.web import BaseRequest
+
+from ssegate.config import Route
+from ssegate.request import JSONObject, accepts_json, read_json
+from ssegate.wire.errors import ClientError
+
+__all__ = ["pieces", "read_body"]
+
+_BODY_SECONDS = 30.0
+"""How long a client may take to send a JSON body."""
+
+
+async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes | None, JSONObject | None]:
+    """
+    Return a JSON body, raw and as an object; (None, None) for a body that is to be streamed through.
+
+    Raises:
+        ClientError: ``bad_request``, ``body_too_large`` or ``request_timeout``.
+    """
+    if not request.body_exists:
+        return b"", None
+    content_type = request.headers.get("Content-Type")
+    if not accepts_json(allowed[0], content_type) or "Content-Encoding" in request.headers:
+        return None, None
+    raw = await _whole(request, max(route.max_body for route in allowed))
+    return raw, read_json(raw) if raw.strip() else None
+
+
+async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives."""
+    _ask_for_body(request)
+    async for piece in request.content.iter_any():
+        yield piece
+
+
+async def _whole(request: BaseRequest, limit: int) -> bytes:
+    too_large = ClientError("body_too_large", f"the body is larger than {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in pieces(request):
+                size += len(part)
+                if size > limit:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError:
+        said = f"the body did not arrive within {_BODY_SECONDS:g} s"
+        raise ClientError("request_timeout", said) from None
+    return b"".join(parts)
+
+
+def _ask_for_body(request: BaseRequest) -> None:
+    """Say that the body is welcome to a client that waits to hear it (RFC 9110 section 10.1.1)."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue"
+    if expects and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,0 +1,29 @@
+"""
+Reads a recorded upstream body as the gate would have: for bug reports, and to see what a client would get.
+"""
+
+from __future__ import annotations
+
+from ssegate.wire.pipeline import Pipeline, Settings
+from ssegate.wire.seams import Context
+
+__all__ = ["decode_body"]
+
+_STREAM_ID = "decoded"
+
+
+def decode_body(body: bytes, output: str) -> tuple[bytes, str | None]:
+    """
+    Return what a client would have been sent for *body* in *output*, and what was wrong with it, if anything.
+
+    All of it arrives at one moment, so every duration is 0 and nothing is batched: one event a delta.
+    """
+    settings = Settings(output=output, batch_delay=None)
+    pipeline = Pipeline(settings, Context(_STREAM_ID, created=0), started_at=0.0)
+    pipeline.begin(None)
+    sent = pipeline.feed(body, 0.0) + pipeline.close(0.0)
+    if pipeline.unclaimed is not None:
+        return b"", "the body is in no known dialect; the gate would pass it on as it is"
+    sent += pipeline.tell(0.0)
+    failure = pipeline.failure
+    return sent, None if failure is None else f"{failure.code}: {failure.message}"

@@ -1,0 +1,129 @@
+"""
+One request on the data port: what has been found out about it, and how it is told that it failed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from aiohttp import ClientResponse
+from aiohttp.web import BaseRequest, Response
+from multidict import CIMultiDict
+
+from ssegate.config import Config, Route
+from ssegate.report import RequestReport
+from ssegate.request import CREDENTIALS, resolved_output
+from ssegate.retrying import retry_headers
+from ssegate.routing import Router
+from ssegate.wire.errors import CODES, http_status
+from ssegate.wire.events import Failure
+from ssegate.wire.formats import make
+from ssegate.wire.formats.error_bodies import error_body
+from ssegate.wire.seams import Context
+from ssegate.wire.stats import Price
+
+__all__ = ["Exchange", "World"]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What one configuration means for a request; a reload makes a new one, running requests keep theirs."""
+
+    config: Config
+    router: Router
+    prices: tuple[tuple[str, Price], ...]
+
+    @classmethod
+    def of(cls, config: Config) -> World:
+        """Build it from *config*."""
+        prices = tuple((name, Price(p.input, p.output, p.cached)) for name, p in config.prices.items())
+        return cls(config, Router(config.routes), prices)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer in the making."""
+
+    request: BaseRequest
+    world: World
+    began_at: float
+    """Seconds on the loop's clock."""
+
+    path: str
+    """As it came, percent-encoded."""
+
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    route: Route | None = None
+    cors: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    upstream: ClientResponse | None = None
+
+    @property
+    def errors_as_events(self) -> bool:
+        """The client cannot see an HTTP status: errors go into a 200 with one event."""
+        route, request = self.route, self.request
+        if route is None or route.errors == "status":
+            return False
+        wants_events = "text/event-stream" in request.headers.get("Accept", "").lower()
+        return route.errors == "stream" or (request.method == "GET" and wants_events)
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address; ``unix`` on a Unix socket."""
+        transport = self.request.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        return peer[0] if isinstance(peer, tuple) else "unix"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every credential in play, so that no error that quotes the upstream repeats one."""
+        headers = self.request.headers
+        found = [] if self.route is None else list(self.route.upstream.headers.values())
+        found += [headers[name] for name in CREDENTIALS if name in headers]
+        found.append(self.request.rel_url.query.get("key", ""))
+        found += [value.partition(" ")[2] for value in found]
+        # Shorter ones are no secrets, and striking them out would garble every message.
+        return tuple(sorted({value for value in found if len(value) >= 8}, key=len, reverse=True))
+
+    def error(self, failure: Failure, headers: dict[str, str] | None = None) -> Response:
+        """Return *failure* as the client's format tells it before a stream."""
+        shape, status = self._shape, http_status(failure)
+        head = CIMultiDict({"X-Request-ID": self.request_id, **(headers or {})})
+        head.extend(self.cors)
+        if self.errors_as_events and shape in ("native", "openai"):
+            form = make(shape, "auto", Context("-", int(time.time())))
+            head["Cache-Control"] = "no-cache, no-transform"
+            head["Content-Type"] = form.content_type
+            return Response(headers=head, body=b"".join(form.fail(failure, b"")))
+        head.extend(retry_headers(failure, time.time()))
+        if not CODES[failure.code].retry:
+            head["x-should-retry"] = "false"
+        if self.request.method == "HEAD":
+            return Response(status=status, headers=head)
+        head["Content-Type"] = "application/json"
+        body = error_body(shape, failure, status, self.request_id)
+        return Response(status=status, headers=head, body=body)
+
+    def report(self) -> RequestReport:
+        """Return the record of this request, its end still to be filled in."""
+        route = self.route
+        return RequestReport(
+            request_id=self.request_id,
+            route="-" if route is None else route.name,
+            method=self.request.method,
+            status=0,
+            duration=0.0,
+            upstream="-" if route is None else route.upstream.name,
+        )
+
+    @property
+    def _shape(self) -> str:
+        """Whose error bodies this client reads; OpenAI's where nothing tells."""
+        if self.route is None:
+            return "openai"
+        output = resolved_output(self.route, self.request.method, self.path)
+        if output != "same":
+            return "native" if output == "native" else "openai"
+        if self.path.endswith(("/messages", "/complete")):
+            return "anthropic"
+        return "ollama" if self.path.startswith("/api/") else "openai"

@@ -1,0 +1,88 @@
+"""
+Runs a gate as a process: event loop, signals, exit code.
+
+    SIGTERM, SIGINT   drain, then exit 0; a second one ends within a second, exit 1
+    SIGHUP            reload
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ssegate import logs
+from ssegate.gate import Gate
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # no uvloop on this platform: asyncio's own loop, slower and just as correct
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+__all__ = ["run_loop", "serve", "until_signal"]
+
+_T = TypeVar("_T")
+
+
+def run_loop(main: Callable[[], Awaitable[_T]]) -> _T:
+    """Run *main* on the fastest loop there is, with room for many connections."""
+    _raise_descriptor_limit()
+
+    async def run() -> _T:
+        return await main()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            return runner.run(run())
+        finally:
+            logs.shutdown()
+
+
+async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None = None) -> int:
+    """
+    Serve until a signal says otherwise; return the exit code.
+
+    Args:
+        once_ready: What else to do when the gate listens (the demo's first stream).
+    """
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+        gate.begin_drain()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGHUP, gate.reload)
+    await gate.start()
+    # What is alive now stays alive: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    extra = asyncio.ensure_future(once_ready()) if once_ready is not None else None
+    await stopping.wait()
+    drained = asyncio.ensure_future(gate.drained())
+    hurried = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drained, hurried, extra):
+        if task is not None:
+            task.cancel()
+    await gate.stop()
+    return 1 if hurry.is_set() else 0
+
+
+async def until_signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+def _raise_descriptor_limit() -> None:
+    """Each stream takes two descriptors; use what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

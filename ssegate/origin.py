@@ -1,0 +1,78 @@
+"""
+The Origin rule and CORS: no web page may spend money through a gate unless the operator names its origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from multidict import CIMultiDict
+
+from ssegate.wire.errors import ClientError
+
+__all__ = ["check", "cors_headers", "is_preflight", "preflight_headers"]
+
+_EXPOSED = (
+    "X-Stream-ID, X-Request-ID, Retry-After, retry-after-ms, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def check(headers: Mapping[str, str], origins: tuple[str, ...]) -> None:
+    """
+    Let a request pass that no foreign web page can have sent.
+
+    Raises:
+        ClientError: ``forbidden_origin``.
+    """
+    origin = headers.get("Origin")
+    if origin is None:
+        if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+            raise ClientError("forbidden_origin", "cross-site requests are not allowed")
+    elif not _is_allowed(origin, origins) and not _is_own(origin, headers.get("Host", "")):
+        raise ClientError("forbidden_origin", "this origin is not allowed; list it under cors.origins")
+
+
+def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether the browser only asks for leave (Fetch standard, CORS-preflight request)."""
+    return method == "OPTIONS" and "Origin" in headers and "Access-Control-Request-Method" in headers
+
+
+def cors_headers(headers: Mapping[str, str], origins: tuple[str, ...]) -> CIMultiDict[str]:
+    """Return what lets the page that asked read the answer; empty when there is no such page."""
+    origin = headers.get("Origin")
+    if origin is None or not _is_allowed(origin, origins):
+        return CIMultiDict()
+    return CIMultiDict(
+        {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _EXPOSED}
+    )
+
+
+def preflight_headers(
+    headers: Mapping[str, str], origins: tuple[str, ...], methods: list[str]
+) -> CIMultiDict[str]:
+    """Return the answer to a preflight for a route that takes *methods*."""
+    out = cors_headers(headers, origins)
+    out["Access-Control-Allow-Methods"] = ", ".join(dict.fromkeys([*methods, "DELETE"]))
+    out["Access-Control-Allow-Headers"] = (
+        "Authorization, Content-Type, Last-Event-ID, X-Stream-ID, x-api-key, x-goog-api-key, api-key"
+    )
+    out["Access-Control-Max-Age"] = "600"
+    return out
+
+
+def _is_allowed(origin: str, origins: tuple[str, ...]) -> bool:
+    return origin in origins or "*" in origins
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Tell whether *origin* is the very host that was asked; a proxy in front may have taken TLS off."""
+    try:
+        page, asked = urlsplit(origin), urlsplit(f"//{host}")
+        port = _DEFAULT_PORTS.get(page.scheme)
+        return page.hostname == asked.hostname and (page.port or port) == (asked.port or port)
+    except ValueError:
+        return False

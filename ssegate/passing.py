@@ -1,0 +1,105 @@
+"""
+Passes an upstream's answer on as it is: status, headers and body, with flow control both ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import ClientResponse
+from aiohttp.web import BaseRequest, StreamResponse
+from multidict import CIMultiDict
+
+from ssegate.wire.errors import UpstreamError
+from ssegate.wire.events import Failure
+
+__all__ = ["copy_body", "passed_headers", "send_head", "stream_headers"]
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_OF_THE_UPSTREAM = frozenset(
+    {"set-cookie", "strict-transport-security", "alt-svc", "content-security-policy"}
+)
+"""Headers that bind the client's browser to the upstream's host."""
+
+_REQUEST_IDS = ("x-request-id", "request-id")
+_RATE_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
+
+
+def passed_headers(response: ClientResponse, *, forward_client: bool, decoded: bool) -> CIMultiDict[str]:
+    """
+    Return the end-to-end headers of an answer that passes as it is.
+
+    Args:
+        decoded: The body's content coding has been undone, so its length and coding no longer hold.
+    """
+    named = {
+        part.strip().lower() for line in response.headers.getall("Connection", ()) for part in line.split(",")
+    }
+    dropped = _HOP_BY_HOP | named
+    if not forward_client:
+        dropped |= _OF_THE_UPSTREAM
+    if decoded and response.headers.get("Content-Encoding"):
+        dropped |= {"content-encoding", "content-length"}
+    return CIMultiDict(
+        (name, value) for name, value in response.headers.items() if name.lower() not in dropped
+    )
+
+
+def stream_headers(response: ClientResponse | None) -> CIMultiDict[str]:
+    """Return what a stream's client gets of the upstream's headers: its request id and its rate limits."""
+    out: CIMultiDict[str] = CIMultiDict()
+    for name, value in response.headers.items() if response is not None else ():
+        lower = name.lower()
+        if lower in _REQUEST_IDS or lower.startswith(_RATE_LIMITS):
+            out.add(name, value)
+    return out
+
+
+async def send_head(
+    request: BaseRequest, status: int, reason: str | None, headers: Mapping[str, str]
+) -> StreamResponse:
+    """Send the head of an answer whose body follows."""
+    answer = StreamResponse(status=status, reason=reason, headers=headers)
+    # Otherwise aiohttp would label a body without a type.
+    if "Content-Type" not in headers:
+        answer.headers["Content-Type"] = "application/octet-stream"
+    await answer.prepare(request)
+    return answer
+
+
+async def copy_body(response: ClientResponse, answer: StreamResponse, idle: float | None) -> int:
+    """
+    Copy the rest of the body; return its bytes.
+
+    The upstream is read no faster than the client takes it.
+
+    Raises:
+        UpstreamError: ``idle_timeout`` or ``upstream_truncated``.
+        ConnectionError: The client has gone.
+    """
+    copied = 0
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                data = await response.content.readany()
+        except TimeoutError:
+            raise UpstreamError(Failure("idle_timeout", f"upstream was silent for {idle:g} s")) from None
+        except aiohttp.ClientError as error:
+            raise UpstreamError(Failure("upstream_truncated", "the upstream's connection broke")) from error
+        if not data:
+            return copied
+        await answer.write(data)
+        copied += len(data)

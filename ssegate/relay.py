@@ -1,0 +1,462 @@
+"""
+Carries one stream between one upstream answer and one pipeline, with flow control both ways.
+
+The upstream's bytes run through the pipeline in the callback that brings them, and out to the client in the
+same turn of the loop. The stream's one task sleeps meanwhile; it is woken for the slow things only: to send
+the head, to end the body, to pass on what turned out to be no stream. One timer a stream, moved lazily, does
+what time demands. A second task lives in one case: the hold ends while the first waits for the upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientResponse
+from aiohttp.web import BaseRequest, StreamResponse
+from multidict import CIMultiDict
+
+from ssegate import passing, tap
+from ssegate.booking import Identity, row, stream_report
+from ssegate.outlet import Outlet
+from ssegate.report import StreamReport
+from ssegate.upstream import Call, Upstreams, broken_body, check_coding, refusal
+from ssegate.wire.errors import CODES, Outcome, UpstreamError
+from ssegate.wire.events import Failure
+from ssegate.wire.pipeline import Pipeline
+
+__all__ = ["Relay", "Terms"]
+
+_REUSE_SECONDS = 0.05
+"""How long an upstream may take to end its body after its end mark, for its connection to be reused."""
+
+_NEVER = float("inf")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the relay must know of the request besides the pipeline's settings. Seconds; None: off."""
+
+    identity: Identity
+    write_timeout: float | None
+    idle_timeout: float | None
+    errors_as_events: bool
+    """A failure before the stream is told as a 200 with one error event."""
+
+    forward_client: bool
+    head: CIMultiDict[str]
+    """Headers of ours that every answer carries (CORS)."""
+
+
+class Relay:
+    """One stream on its way. Implements ``tap.Sink``, ``connection.Reader`` and ``streams.LiveStream``."""
+
+    push = True
+    """For all relays: False reads bodies the ordinary way, slower and just as correct."""
+
+    def __init__(
+        self,
+        request: BaseRequest,
+        terms: Terms,
+        pipeline: Pipeline,
+        upstreams: Upstreams,
+        call: Call,
+        book: Callable[[StreamReport], None],
+    ) -> None:
+        self._request, self._terms, self._pipeline = request, terms, pipeline
+        self._upstreams, self._call, self._book = upstreams, call, book
+        self._loop = asyncio.get_running_loop()
+        self._outlet = Outlet(request)
+        self._response: ClientResponse | None = None
+        self._outcome: Outcome | None = None
+        self._is_booked = False
+        self._write_by: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
+        self._waiter: asyncio.Future[None] | None = None
+        self._opening: asyncio.Task[Any] | None = None
+        self._is_interrupted = False
+        self._is_pulling = False
+        self._commit: asyncio.Task[None] | None = None
+        self._reads = 0
+        self._busy = 0.0
+
+    @property
+    def stream_id(self) -> str:
+        """The stream's id (``streams.LiveStream``)."""
+        return self._terms.identity.stream_id
+
+    @property
+    def answer(self) -> StreamResponse | None:
+        """What was sent to the client; None: nothing, and the caller must answer ``failure`` itself."""
+        return self._outlet.answer
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the stream failed, if it did."""
+        return self._pipeline.failure
+
+    def row(self) -> dict[str, Any]:
+        """Return the stream as ``/-/streams`` shows it (``streams.LiveStream``)."""
+        outlet = self._outlet
+        state = "blocked" if outlet.paused else "streaming" if outlet.is_open else "waiting"
+        return row(self._terms.identity, self._pipeline, state, self._loop.time())
+
+    # ---- the stream's task ---------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """
+        Carry the stream to its end.
+
+        Afterwards either ``answer`` is set, or nothing has been sent and ``failure`` says why.
+
+        Raises:
+            asyncio.CancelledError: The client has gone; the upstream is closed and the outcome booked.
+        """
+        self._arm()
+        try:
+            await self._ask()
+            await self._wait_for(lambda: self._is_over or self._pipeline.is_open or self._is_foreign)
+            if self._is_foreign:
+                await self._pass_on()
+            elif self._pipeline.is_open or self._tells_failure():
+                await self._send_stream()
+        except (asyncio.CancelledError, ConnectionError):
+            self._end_unheard(Failure("client_gone", "the client closed the connection"))
+            self._outlet.leave()
+            raise
+        except Exception:
+            self._end_unheard(Failure("internal", "the gate failed"))
+            self._outlet.abort()
+            raise
+        finally:
+            self._close()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._pipeline.outcome is not None
+
+    @property
+    def _is_foreign(self) -> bool:
+        return self._pipeline.unclaimed is not None
+
+    async def _ask(self) -> None:
+        """Get the upstream's head and let its body flow."""
+        failure = await self._open()
+        if failure is not None:
+            self._deliver(self._pipeline.fail(failure, self._loop.time()))
+        if self._is_over:
+            return
+        assert self._response is not None
+        self._pipeline.begin(self._response.headers.get("Content-Type"))
+        if self._outlet.paused:
+            self._pause_upstream()
+        if not (self.push and tap.attach(self._response, self)):
+            await self._pull(self._response)
+
+    async def _open(self) -> Failure | None:
+        """Wait for the upstream's head; meanwhile the timer may end the hold or the stream."""
+        task = self._opening = asyncio.current_task()
+        assert task is not None
+        try:
+            self._response = await self._upstreams.open(self._call)
+            if not 200 <= self._response.status < 300:
+                return await refusal(self._response)
+            check_coding(self._response)
+        except UpstreamError as error:
+            return error.failure
+        except asyncio.CancelledError:
+            # Our own interruption is taken back; the client's leaving is not ours to swallow.
+            if not self._is_interrupted or task.uncancel() > 0:
+                raise
+        finally:
+            self._opening = None
+        return None
+
+    async def _pull(self, response: ClientResponse) -> None:
+        """Read the body the ordinary way, where the tap does not fit."""
+        self._is_pulling = True
+        while not (self._is_over or self._is_foreign):
+            try:
+                data = await response.content.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                self.on_error(error)
+                break
+            if not data:
+                self.on_end()
+                break
+            self.on_data(data)
+            await self._wait_for(lambda: not self._outlet.paused or self._is_over)
+        self._is_pulling = False
+
+    async def _send_stream(self) -> None:
+        await self._send_head()
+        await self._wait_for(lambda: self._is_over)
+        # A client that has stopped reading gets no end, it gets its deadline.
+        await self._wait_for(lambda: not self._outlet.paused or self._outlet.gone)
+        self._report()
+        is_untold = self._pipeline.failure is not None and not self._pipeline.is_told
+        if is_untold or self._outcome == "slow_client":
+            self._outlet.abort()
+        else:
+            await self._outlet.end()
+
+    async def _send_head(self) -> None:
+        """Send the head, once, whoever asks first."""
+        if self._commit is not None and self._commit is not asyncio.current_task():
+            await self._commit
+        if not (self._outlet.is_open or self._outlet.gone):
+            await self._outlet.send_head(self._head())
+            self._arm()
+
+    def _head(self) -> CIMultiDict[str]:
+        head = passing.stream_headers(self._response)
+        head.extend(self._terms.head)
+        upstream_type = self._response.headers.get("Content-Type") if self._response is not None else None
+        form = self._pipeline.format
+        head["Content-Type"] = form.content_type if form else upstream_type or "application/octet-stream"
+        head["Cache-Control"] = "no-cache, no-transform"
+        head["X-Accel-Buffering"] = "no"
+        head["X-Stream-ID"] = self.stream_id
+        head.setdefault("X-Request-ID", self._terms.identity.request_id)
+        return head
+
+    def _tells_failure(self) -> bool:
+        """Turn a failure inside the hold into an event, for clients that see no HTTP status."""
+        if not self._terms.errors_as_events or self._outlet.gone:
+            return False
+        self._deliver(self._pipeline.tell(self._loop.time()))
+        return self._pipeline.is_open
+
+    async def _pass_on(self) -> None:
+        """Send a body that is none of ours to the client as it is."""
+        response, outlet = self._response, self._outlet
+        assert response is not None and self._pipeline.unclaimed is not None
+        tap.detach(response)
+        self._disarm()
+        self._resume_upstream()
+        headers = passing.passed_headers(response, forward_client=self._terms.forward_client, decoded=True)
+        headers.extend(self._terms.head)
+        outlet.is_open = True
+        outlet.answer = await passing.send_head(self._request, response.status, response.reason, headers)
+        try:
+            await outlet.answer.write(self._pipeline.unclaimed)
+            await passing.copy_body(response, outlet.answer, self._terms.idle_timeout)
+        except UpstreamError as error:
+            self._end_unheard(error.failure)
+            self._report()
+            outlet.abort()
+        else:
+            self._outcome = "completed"
+            self._report()
+            await outlet.end()
+
+    # ---- the upstream's side (tap.Sink) --------------------------------------------------------
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the upstream's body: through the pipeline and out."""
+        began = perf_counter()
+        try:
+            out = self._pipeline.feed(data, self._loop.time())
+        except Exception:
+            out = self._failed_inside()
+        self._busy += perf_counter() - began
+        self._reads += 1
+        if self._is_foreign:
+            self._pause_upstream()
+        self._deliver(out)
+        due = self._pipeline.near_deadline
+        if due is not None and due < self._timer_at:
+            self._arm()
+
+    def on_end(self) -> None:
+        """The upstream's body is complete."""
+        try:
+            out = self._pipeline.close(self._loop.time())
+        except Exception:
+            out = self._failed_inside()
+        self._deliver(out)
+
+    def on_error(self, error: BaseException) -> None:
+        """The upstream's body broke off."""
+        self._deliver(self._pipeline.fail(broken_body(error), self._loop.time()))
+
+    def _failed_inside(self) -> bytes:
+        """A fault of ours ends this stream and no other; inside a callback it must not go further."""
+        _log.exception("stream %s failed inside the gate", self.stream_id)
+        return self._pipeline.fail(Failure("internal", "the gate failed"), self._loop.time())
+
+    def _pause_upstream(self) -> None:
+        if self._response is not None and (connection := self._response.connection) is not None:
+            assert connection.protocol is not None
+            connection.protocol.pause_reading()
+
+    def _resume_upstream(self) -> None:
+        if self._response is not None and (connection := self._response.connection) is not None:
+            assert connection.protocol is not None
+            connection.protocol.resume_reading()
+
+    def _release_upstream(self) -> None:
+        """Close the upstream's connection; after a good end it may come back to the pool first."""
+        response = self._response
+        if response is None or response.closed:
+            return
+        if (self._outcome or self._pipeline.outcome) == "completed":
+            self._loop.call_later(_REUSE_SECONDS, response.close)
+        else:
+            response.close()
+
+    # ---- the client's side (connection.Reader) -------------------------------------------------
+
+    def client_pauses(self) -> None:
+        """The client's connection has taken more than it can send."""
+        now = self._loop.time()
+        self._outlet.paused = True
+        self._pipeline.pause(now)
+        self._pause_upstream()
+        if self._terms.write_timeout is not None:
+            self._write_by = now + self._terms.write_timeout
+            self._arm()
+
+    def client_resumes(self) -> None:
+        """The client reads again."""
+        self._outlet.paused = False
+        self._write_by = None
+        self._pipeline.resume(self._loop.time())
+        if not self._is_foreign:
+            self._resume_upstream()
+        self._arm()
+        self._wake()
+
+    def client_left(self) -> None:
+        """The client has gone but the stream is to be read to its end, for its usage."""
+        self._outlet.leave()
+        if self._outlet.paused:
+            self.client_resumes()
+        self._wake()
+
+    def end(self, failure: Failure) -> None:
+        """End the stream now and tell its reader (``streams.LiveStream``)."""
+        self._deliver(self._pipeline.fail(failure, self._loop.time()))
+
+    def _deliver(self, out: bytes) -> None:
+        """Write *out*, and wake the task for what only it can do."""
+        if self._is_over:
+            self._outlet.keep(out)
+            self._release_upstream()
+            self._wake()
+            return
+        if out:
+            self._outlet.write(out)
+        if self._is_foreign or (self._pipeline.is_open and not self._outlet.is_open):
+            self._wake()
+
+    # ---- time ----------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Have the timer fire in time for the next deadline; one that comes too early is left to fire."""
+        due = self._pipeline.deadline if not self._is_over else None
+        if self._write_by is not None and (due is None or self._write_by < due):
+            due = self._write_by
+        if due is None or due >= self._timer_at:
+            return
+        self._disarm()
+        self._timer_at = due
+        self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, _NEVER
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, _NEVER
+        now = self._loop.time()
+        if self._write_by is not None and now >= self._write_by:
+            self._give_up_on_client()
+            return
+        try:
+            out = self._pipeline.tick(now)
+        except Exception:
+            out = self._failed_inside()
+        self._deliver(out)
+        self._arm()
+
+    def _give_up_on_client(self) -> None:
+        """The client has read nothing for too long; there is no room left to tell it so."""
+        seconds = self._terms.write_timeout
+        self._end_unheard(Failure("slow_client", f"the client read nothing for {seconds:g} s"))
+        self._outcome = "slow_client"
+        self._write_by = None
+        self._release_upstream()
+        self._report()
+        self._outlet.paused = False
+        self._outlet.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have the task look again, wherever it waits."""
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._opening is not None and self._is_over:
+            if not self._is_interrupted:
+                self._is_interrupted = True
+                self._opening.cancel()
+        elif self._needs_commit:
+            self._commit = self._loop.create_task(self._send_head())
+
+    @property
+    def _needs_commit(self) -> bool:
+        """The head is due while the task waits for the upstream and cannot send it."""
+        is_due = self._pipeline.is_open and not (self._outlet.is_open or self._outlet.gone)
+        return is_due and self._commit is None and (self._opening is not None or self._is_pulling)
+
+    async def _wait_for(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def _end_unheard(self, failure: Failure) -> None:
+        """Fail the stream where nobody is left to tell, unless it is over already."""
+        if not self._is_over and self._outcome is None:
+            self._pipeline.fail(failure, self._loop.time())
+            self._outcome = CODES[failure.code].outcome
+
+    def _close(self) -> None:
+        """Give everything back; the outcome is booked if it is not yet."""
+        self._disarm()
+        if self._commit is not None:
+            self._commit.cancel()
+        self._release_upstream()
+        self._report()
+
+    def _report(self) -> None:
+        """Book the one outcome; metrics and log line are made here and nowhere else."""
+        if self._is_booked:
+            return
+        self._is_booked = True
+        outlet = self._outlet
+        status = 200 if outlet.answer is None else outlet.answer.status
+        outcome = "client_gone" if outlet.gone else self._outcome or self._pipeline.outcome or "internal"
+        report = stream_report(
+            self._terms.identity,
+            self._pipeline,
+            outcome=outcome,
+            status=status if outlet.is_open else None,
+            upstream=self._response,
+            overhead=self._busy / self._reads if self._reads else None,
+            now=self._loop.time(),
+        )
+        self._book(report)

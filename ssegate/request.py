@@ -1,0 +1,348 @@
+"""
+What a client's request becomes on its way to the upstream: is a stream wanted, which body, which headers.
+
+Bodies are edited key by key at the top level; every value that is not named stays the bytes the client wrote,
+so numbers and keys unknown to the gate come through unharmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote_plus
+
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ssegate.config import Route
+from ssegate.wire.errors import ClientError
+
+__all__ = [
+    "CREDENTIALS",
+    "JSONObject",
+    "Plan",
+    "accepts_json",
+    "forward_headers",
+    "plan",
+    "read_json",
+    "request_model",
+    "resolved_output",
+]
+
+_T = TypeVar("_T")
+
+JSONObject = dict[str, msgspec.Raw]
+
+CREDENTIALS = ("Authorization", "x-api-key", "x-goog-api-key", "api-key")
+"""The headers a caller's key may stand in; the fifth place is the query's ``key``."""
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""RFC 9110 section 7.6.1, and what our own client writes anew."""
+
+_OURS = frozenset({"accept-encoding", "x-stream-id", "last-event-id"})
+_OF_THE_CLIENT = ("cookie", "origin", "referer", "forwarded", "x-real-ip", "x-forwarded-", "sec-fetch-")
+
+_STREAM_SUFFIXES = (
+    ":streamGenerateContent",
+    "/converse-stream",
+    "/invoke-with-response-stream",
+    "/generate_stream",
+)
+_STREAMS_UNASKED = ("/api/chat", "/api/generate")
+"""Ollama streams unless told not to."""
+
+_LLM_SUFFIXES = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages",
+    "/v1/chat",
+    "/v2/chat",
+    "/completion",
+)
+_OPENAI_SUFFIXES = ("/chat/completions", "/completions")
+_TRUE, _FALSE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"false"), msgspec.Raw(b"null")
+_decode_object = msgspec.json.Decoder(JSONObject).decode
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be asked of the upstream."""
+
+    wants_stream: bool
+    method: str
+    url: str
+    body: bytes | None
+    """The edited JSON body; None where the client's body is to be streamed through."""
+
+    output: str
+    """The route's output, with ``auto`` decided."""
+
+    wants_usage: bool = True
+    """The client asked for a usage chunk, or its format tells usage anyway."""
+
+    choices: int = 1
+    from_prompt: bool = False
+
+
+def accepts_json(route: Route, content_type: str | None) -> bool:
+    """
+    Tell whether a body of *content_type* is to be read as JSON.
+
+    Browsers' ``fetch`` labels a string ``text/plain``, so a route with ``from_prompt`` reads whatever comes.
+    """
+    if route.from_prompt is not None or not content_type:
+        return True
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def read_json(body: bytes) -> JSONObject | None:
+    """
+    Return the object in *body*; None when it is valid JSON of another kind.
+
+    Raises:
+        ClientError: ``bad_request``, with the place of the fault and nothing of the body.
+    """
+    try:
+        return _decode_object(body)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientError("bad_request", f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ClientError("bad_request", "the body is nested too deeply") from None
+
+
+def request_model(body: JSONObject | None) -> str | None:
+    """Return the model that *body* names."""
+    return None if body is None else _string(body.get("model"))
+
+
+def plan(
+    route: Route, method: str, path: str, query: str, body: JSONObject | None, raw: bytes | None
+) -> Plan:
+    """
+    Decide what goes upstream.
+
+    Args:
+        path: As it came, percent-encoded; *query* likewise, without ``?``.
+        body: The client's JSON object, None where there is none.
+        raw: The client's body as it came; None when it was not read because it streams through.
+
+    Raises:
+        ClientError: ``bad_request``, a prompt is missing or not a string.
+    """
+    if route.from_prompt is not None and method in ("GET", "POST"):
+        return _plan_from_prompt(route, method, path, query, body)
+    output = resolved_output(route, method, path)
+    wanted = _wants_stream(route, output, method, path, query, body)
+    url = _target(route, path, query)
+    if body is None:
+        return Plan(wanted, method, url, raw, output)
+    edited, wants_usage = _edit(route, body, path, wanted)
+    # An unedited body goes out as it came in, to the byte.
+    encoded = raw if edited == body else msgspec.json.encode(edited)
+    choices = _integer(body.get("n")) or 1
+    return Plan(wanted, method, url, encoded, output, wants_usage, choices)
+
+
+def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JSONObject | None) -> Plan:
+    assert route.from_prompt is not None
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    prompt = parameters.get("prompt") or _prompt_of(body) or route.from_prompt.default
+    if not prompt:
+        raise ClientError("bad_request", "prompt is required")
+    built = _decode_object(msgspec.json.encode(_filled(route.from_prompt.body, prompt)))
+    target_path = route.upstream_path or path
+    edited, wants_usage = _edit(route, built, target_path, wants_stream=True)
+    return Plan(
+        wants_stream=True,
+        method="POST",
+        url=_target(route, path, query),
+        body=msgspec.json.encode(edited),
+        output=resolved_output(route, method, path),
+        wants_usage=wants_usage,
+        from_prompt=True,
+    )
+
+
+def _prompt_of(body: JSONObject | None) -> str | None:
+    if body is None or "prompt" not in body or body["prompt"] == _NULL:
+        return None
+    prompt = _string(body["prompt"])
+    if prompt is None:
+        raise ClientError("bad_request", "prompt must be a string")
+    return prompt
+
+
+def _filled(value: Any, prompt: str) -> Any:
+    """Return *value* with ``{prompt}`` in its strings replaced; nothing else is a placeholder."""
+    match value:
+        case str():
+            return value.replace("{prompt}", prompt)
+        case list() | tuple():
+            return [_filled(item, prompt) for item in value]
+        case Mapping():
+            return {key: _filled(item, prompt) for key, item in value.items()}
+        case _:
+            return value
+
+
+def resolved_output(route: Route, method: str, path: str) -> str:
+    """Return the output of *route* with ``auto`` decided: native for a prompt or a GET, else by the path."""
+    if route.output != "auto":
+        return route.output
+    if method == "GET" or route.from_prompt is not None:
+        return "native"
+    return "openai" if path.endswith(_OPENAI_SUFFIXES) else "same"
+
+
+def _wants_stream(
+    route: Route, output: str, method: str, path: str, query: str, body: JSONObject | None
+) -> bool:
+    """Decide from the request alone whether a stream is wanted."""
+    asked = body.get("stream") if body is not None else None
+    if asked is None and "stream=" in query:
+        value = dict(parse_qsl(query)).get("stream", "").lower()
+        asked = {"true": _TRUE, "1": _TRUE, "false": _FALSE, "0": _FALSE}.get(value)
+    if asked in (_TRUE, _FALSE):
+        return asked == _TRUE
+    if path.endswith(_STREAM_SUFFIXES):
+        return True
+    if method != "POST" or body is None:
+        return False
+    if path.endswith(_STREAMS_UNASKED):
+        return True
+    return output in ("native", "vercel", "text") and (route.prefix is None or path.endswith(_LLM_SUFFIXES))
+
+
+def _edit(route: Route, body: JSONObject, path: str, wants_stream: bool) -> tuple[JSONObject, bool]:
+    """Return the body for the upstream, and whether the client itself asked for a usage chunk."""
+    edited = dict(body)
+    for key, value in route.default.items():
+        if edited.get(key, _NULL) == _NULL:
+            edited[key] = _raw(value)
+    for key in route.unset:
+        edited.pop(key, None)
+    for key, value in route.set.items():
+        edited[key] = _raw(value)
+    alias = route.models.get(request_model(edited) or "")
+    if alias is not None:
+        edited["model"] = _raw(alias)
+    if not wants_stream:
+        return edited, True
+    if edited.get("stream") != _TRUE and not path.endswith((*_STREAM_SUFFIXES, *_STREAMS_UNASKED)):
+        edited["stream"] = _TRUE
+    return edited, _ask_for_usage(route, edited, body, path)
+
+
+def _ask_for_usage(route: Route, edited: JSONObject, body: JSONObject, path: str) -> bool:
+    """Have OpenAI-shaped upstreams tell their usage; return whether the client had asked for it itself."""
+    asked = _options(body).get("include_usage") == _TRUE
+    if not path.endswith(_OPENAI_SUFFIXES):
+        return asked
+    if "stream_options" in route.set and route.set["stream_options"] is None:
+        # The way to say that this upstream does not know the option.
+        edited.pop("stream_options", None)
+        return asked
+    edited["stream_options"] = _raw({**_options(edited), "include_usage": True})
+    return asked
+
+
+def _options(body: JSONObject) -> JSONObject:
+    try:
+        return _decode_object(body.get("stream_options", b"{}"))
+    except msgspec.DecodeError:
+        return {}
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _string(value: msgspec.Raw | None) -> str | None:
+    return _decoded(value, str)
+
+
+def _integer(value: msgspec.Raw | None) -> int | None:
+    return _decoded(value, int)
+
+
+def _decoded(value: msgspec.Raw | None, kind: type[_T]) -> _T | None:
+    """Return *value* read as *kind*; None for anything else."""
+    try:
+        return None if value is None else msgspec.json.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _target(route: Route, path: str, query: str) -> str:
+    """Return the upstream's URL without the parameters for the gate alone; the rest stays as it is."""
+    url = route.target(path)
+    if not query:
+        return url
+    ours = {"stream_id"}
+    if route.from_prompt is not None:
+        ours |= {"prompt", "key"}
+    elif route.upstream.holds_credential:
+        ours.add("key")
+    rest = "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) not in ours)
+    return f"{url}?{rest}" if rest else url
+
+
+def forward_headers(
+    route: Route, headers: CIMultiDictProxy[str], *, peer: str, scheme: str, is_json: bool
+) -> CIMultiDict[str]:
+    """
+    Return the headers of the request to the upstream.
+
+    Hop-by-hop headers, those named in ``Connection`` and those with ``_`` in their name are dropped, the
+    caller's credential too where the gate holds its own.
+
+    Args:
+        peer: The client's IP address.
+        is_json: The body is JSON that the gate has read, whatever the client called it.
+    """
+    upstream = route.upstream
+    named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
+    credentials = {name.lower() for name in CREDENTIALS}
+    dropped = _HOP_BY_HOP | _OURS | (named - credentials)
+    if upstream.holds_credential:
+        dropped |= credentials
+    out: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in dropped or "_" in lower or (lower.startswith(_OF_THE_CLIENT) and not _kept(route, lower)):
+            continue
+        out.add(name, value)
+    out["Accept-Encoding"] = "identity"
+    if is_json:
+        out["Content-Type"] = "application/json"
+    if upstream.forward_client:
+        out["X-Forwarded-For"] = ", ".join([*headers.getall("X-Forwarded-For", ()), peer])
+        out.setdefault("X-Forwarded-Proto", scheme)
+        out.setdefault("X-Forwarded-Host", headers.get("Host", ""))
+    for name, value in upstream.headers.items():
+        out[name] = value
+    return out
+
+
+def _kept(route: Route, lower: str) -> bool:
+    return route.upstream.forward_client and not lower.startswith("sec-fetch-")

@@ -1,0 +1,76 @@
+"""
+Finds the route of a request: first match wins, by path, method and, where a route asks for it, the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from ssegate.config import Route
+from ssegate.wire.errors import ClientError
+
+__all__ = ["Router"]
+
+_NEVER = frozenset({"TRACE", "CONNECT"})
+"""Methods that no route takes: they are about the connection, not about a resource."""
+
+
+class Router:
+    """The routes of one configuration, in their order."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = tuple(routes)
+
+    def candidates(self, path: str) -> list[Route]:
+        """
+        Return the routes whose path fits, in order.
+
+        Raises:
+            ClientError: ``not_found``.
+        """
+        fitting = [route for route in self._routes if _fits(route, path)]
+        if not fitting:
+            raise ClientError("not_found", "no route for this path")
+        return fitting
+
+    @staticmethod
+    def allowed(candidates: list[Route], method: str) -> list[Route]:
+        """
+        Return those of *candidates* that take *method*.
+
+        Raises:
+            ClientError: ``method_not_allowed``, with ``Allow``.
+        """
+        allowed = [route for route in candidates if route.methods is None or method in route.methods]
+        if not allowed or method in _NEVER:
+            methods = ", ".join(Router.methods(candidates))
+            said = f"{method} is not allowed here; allowed: {methods}"
+            raise ClientError("method_not_allowed", said, {"Allow": methods})
+        return allowed
+
+    @staticmethod
+    def choose(allowed: list[Route], model: str | None) -> Route:
+        """
+        Return the first route that takes *model*.
+
+        Raises:
+            ClientError: ``not_found``, every route asks for a model of another name.
+        """
+        for route in allowed:
+            if route.model is None or (model is not None and fnmatchcase(model, route.model)):
+                return route
+        raise ClientError("not_found", "no route for this model")
+
+    @staticmethod
+    def methods(candidates: list[Route]) -> list[str]:
+        """Return the methods that any of *candidates* takes."""
+        if any(route.methods is None for route in candidates):
+            return ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+        return sorted({method for route in candidates for method in route.methods or ()})
+
+
+def _fits(route: Route, path: str) -> bool:
+    if route.prefix is None:
+        return path == route.path
+    return path.startswith(route.prefix)

@@ -1,0 +1,295 @@
+"""
+The data port: one request from its first line to its answer.
+
+    request ─ route ─ origin ─ body ─ plan ─┬─ a stream is wanted ─► relay
+                                            └─ else ───────────────► passed through
+
+A request that is refused has asked nothing of any upstream. Errors before the stream are in the format of the
+route; afterwards they are events, and the relay's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from aiohttp.web import BaseRequest, Response, StreamResponse
+from multidict import CIMultiDict
+
+from ssegate import origin, passing
+from ssegate.booking import Identity
+from ssegate.client_body import pieces, read_body
+from ssegate.config import Route
+from ssegate.connection import Connection
+from ssegate.exchange import Exchange, World
+from ssegate.logs import log_request, log_stream
+from ssegate.metrics import Metrics
+from ssegate.relay import Relay, Terms
+from ssegate.report import RequestReport, StreamReport
+from ssegate.request import Plan, forward_headers, plan, request_model
+from ssegate.routing import Router
+from ssegate.streams import Streams, chosen_id
+from ssegate.upstream import Body, Call, Upstreams
+from ssegate.wire.errors import ClientError, UpstreamError, classified
+from ssegate.wire.events import Failure
+from ssegate.wire.pipeline import Pipeline, Settings
+from ssegate.wire.seams import Context
+
+__all__ = ["DataPort", "Shared"]
+
+
+class Shared(Protocol):
+    """What every request of a gate shares."""
+
+    world: World
+    upstreams: Upstreams
+    streams: Streams
+    metrics: Metrics
+    draining: bool
+
+
+class DataPort:
+    """
+    Handles the requests of the data port.
+
+    Attributes:
+        in_flight: Requests being passed through; they are no counted streams.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self.in_flight = 0
+        self._shared = shared
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """Answer *request* (aiohttp's handler)."""
+        now = asyncio.get_running_loop().time()
+        exchange = Exchange(request, self._shared.world, now, request.rel_url.raw_path)
+        try:
+            return await self._answer(exchange)
+        except ClientError as refusal:
+            return self._refuse(exchange, refusal)
+
+    async def _answer(self, exchange: Exchange) -> StreamResponse:
+        request, path = exchange.request, exchange.path
+        if self._is_health(exchange):
+            return self._health()
+        candidates = exchange.world.router.candidates(path)
+        exchange.route = candidates[0]
+        if (answer := self._leave_to_ask(exchange, candidates)) is not None:
+            return answer
+        if self._shared.draining:
+            raise ClientError("draining", "the gate is shutting down", {"Retry-After": "1"})
+        allowed = Router.allowed(candidates, request.method)
+        raw, body = await read_body(request, allowed)
+        route = exchange.route = Router.choose(allowed, request_model(body))
+        planned = plan(route, request.method, path, request.rel_url.raw_query_string, body, raw)
+        if not planned.wants_stream:
+            return await self._pass(exchange, route, planned)
+        if request.method == "GET" and "Last-Event-ID" in request.headers:
+            # An EventSource that reconnects after a normal end must not pay for a second generation.
+            return _empty(204, exchange.cors)
+        return await self._stream(exchange, route, planned)
+
+    def _leave_to_ask(self, exchange: Exchange, candidates: list[Route]) -> Response | None:
+        """Apply the Origin rule; return the answer to a preflight or an OPTIONS, None for other requests."""
+        request, origins = exchange.request, exchange.world.config.cors_origins
+        origin.check(request.headers, origins)
+        exchange.cors = origin.cors_headers(request.headers, origins)
+        methods = Router.methods(candidates)
+        if origin.is_preflight(request.method, request.headers):
+            return _empty(204, origin.preflight_headers(request.headers, origins, methods))
+        if request.method == "OPTIONS":
+            return _empty(204, CIMultiDict({"Allow": ", ".join(methods)}))
+        return None
+
+    def _is_health(self, exchange: Exchange) -> bool:
+        """The gate's own ``/health``, unless a route of that very path takes it."""
+        is_asked = exchange.path == "/health" and exchange.request.method in ("GET", "HEAD")
+        return is_asked and all(route.path != "/health" for route in exchange.world.config.routes)
+
+    def _health(self) -> Response:
+        if self._shared.draining:
+            return Response(status=503, body=b'{"status":"draining"}', content_type="application/json")
+        return Response(body=b'{"status":"healthy"}', content_type="application/json")
+
+    # ---- streams -------------------------------------------------------------------------------
+
+    async def _stream(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
+        request, shared = exchange.request, self._shared
+        stream_id = chosen_id(request.headers.get("X-Stream-ID") or request.rel_url.query.get("stream_id"))
+        context = Context(stream_id, int(time.time()), planned.wants_usage)
+        relay = Relay(
+            request,
+            _terms(exchange, route, stream_id),
+            Pipeline(_settings(exchange, route, planned), context, exchange.began_at),
+            shared.upstreams,
+            _call(exchange, route, planned, decompress=True),
+            self._book,
+        )
+        shared.streams.add(relay)
+        shared.metrics.stream_started(route.name)
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.reader = relay
+        try:
+            await self._run(relay, route)
+        finally:
+            connection.reader = None
+        if relay.answer is not None:
+            return relay.answer
+        assert relay.failure is not None
+        return exchange.error(relay.failure, {"X-Stream-ID": stream_id})
+
+    async def _run(self, relay: Relay, route: Route) -> None:
+        """Run *relay*; with ``on_disconnect: finish`` in a task that outlives the client."""
+        if route.on_disconnect == "cancel":
+            try:
+                await relay.run()
+            finally:
+                self._shared.streams.remove(relay)
+            return
+        # The request's own task ends with its client, so the reading to the end needs one that does not.
+        task = asyncio.ensure_future(relay.run())
+        task.add_done_callback(lambda _: self._shared.streams.remove(relay))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            relay.client_left()
+            raise
+
+    def _book(self, report: StreamReport) -> None:
+        self._shared.metrics.stream_ended(report)
+        log_stream(report)
+
+    # ---- everything else -----------------------------------------------------------------------
+
+    async def _pass(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
+        """Pass a request for which no stream was wanted through, and its answer back as it is."""
+        self.in_flight += 1
+        report = exchange.report()
+        try:
+            return await self._passed(exchange, route, planned, report)
+        except (asyncio.CancelledError, ConnectionError):
+            report.status, report.code = 499, "client_gone"
+            raise
+        finally:
+            self.in_flight -= 1
+            if exchange.upstream is not None:
+                exchange.upstream.close()
+            self._book_request(exchange, report)
+
+    async def _passed(
+        self, exchange: Exchange, route: Route, planned: Plan, report: RequestReport
+    ) -> StreamResponse:
+        try:
+            async with asyncio.timeout(route.timeouts.total):
+                call = _call(exchange, route, planned, decompress=False)
+                response = exchange.upstream = await self._shared.upstreams.open(call)
+        except UpstreamError as error:
+            return _passed_error(exchange, error.failure, report)
+        except TimeoutError:
+            late = Failure("total_timeout", "the upstream did not answer in time")
+            return _passed_error(exchange, late, report)
+        report.upstream_status = response.status
+        if response.status in (401, 403) and route.upstream.holds_credential:
+            refused = Failure("upstream_error", "", upstream_status=response.status)
+            return _passed_error(exchange, classified(refused, own_credential=True), report)
+        headers = passing.passed_headers(
+            response, forward_client=route.upstream.forward_client, decoded=False
+        )
+        headers.extend(exchange.cors)
+        headers.setdefault("X-Request-ID", exchange.request_id)
+        report.status = response.status
+        answer = await passing.send_head(exchange.request, response.status, response.reason, headers)
+        try:
+            report.bytes_out = await passing.copy_body(response, answer, route.timeouts.idle)
+        except UpstreamError as error:
+            report.code, report.error = error.failure.code, error.failure.message
+            if exchange.request.transport is not None:
+                exchange.request.transport.abort()
+        return answer
+
+    # ---- refusals ------------------------------------------------------------------------------
+
+    def _refuse(self, exchange: Exchange, refusal: ClientError) -> StreamResponse:
+        code = refusal.failure.code
+        answer = exchange.error(refusal.failure, refusal.headers)
+        if code in ("draining", "body_too_large", "request_timeout"):
+            answer.force_close()
+        report = exchange.report()
+        report.status, report.code, report.error = answer.status, code, str(refusal)
+        self._book_request(exchange, report)
+        return answer
+
+    def _book_request(self, exchange: Exchange, report: RequestReport) -> None:
+        report.duration = asyncio.get_running_loop().time() - exchange.began_at
+        self._shared.metrics.request_ended(report)
+        log_request(report)
+
+
+def _passed_error(exchange: Exchange, failure: Failure, report: RequestReport) -> StreamResponse:
+    answer = exchange.error(failure)
+    report.status, report.code, report.error = answer.status, failure.code, failure.message
+    return answer
+
+
+def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) -> Call:
+    request = exchange.request
+    headers = forward_headers(
+        route, request.headers, peer=exchange.peer, scheme=request.scheme, is_json=planned.from_prompt
+    )
+    body: Body = planned.body or None
+    if planned.body is None:
+        body = pieces(request)
+        if (length := request.headers.get("Content-Length")) is not None:
+            headers["Content-Length"] = length
+    return Call(
+        upstream=route.upstream,
+        method=planned.method,
+        url=planned.url,
+        headers=headers,
+        body=body,
+        connect_timeout=route.timeouts.connect,
+        decompress=decompress,
+    )
+
+
+def _terms(exchange: Exchange, route: Route, stream_id: str) -> Terms:
+    request = exchange.request
+    identity = Identity(stream_id, exchange.request_id, route.name, request.method, route.upstream.name)
+    return Terms(
+        identity=identity,
+        write_timeout=route.timeouts.write,
+        idle_timeout=route.timeouts.idle,
+        errors_as_events=exchange.errors_as_events,
+        forward_client=route.upstream.forward_client,
+        head=exchange.cors,
+    )
+
+
+def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
+    batch = route.batch
+    return Settings(
+        dialect=route.upstream.dialect,
+        output=planned.output,
+        metadata=route.metadata or ("every" if planned.output == "native" else "final"),
+        batch_size=batch.size if batch else 1,
+        batch_delay=batch.delay if batch else None,
+        heartbeat=route.heartbeat,
+        hold=route.hold,
+        first_token=route.timeouts.first_token,
+        idle=route.timeouts.idle,
+        total=route.timeouts.total,
+        max_event=route.max_event,
+        max_stream=route.max_stream,
+        choices=planned.choices,
+        numbered=exchange.request.method == "GET",
+        own_credential=route.upstream.holds_credential,
+        secrets=exchange.secrets(),
+        prices=exchange.world.prices,
+    )
+
+
+def _empty(status: int, headers: CIMultiDict[str]) -> Response:
+    return Response(status=status, headers=headers)

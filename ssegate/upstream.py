@@ -1,0 +1,221 @@
+"""
+Asks upstreams: connections, TLS, proxies, and every exception of the HTTP client mapped once.
+
+Redirects are never followed and cookies never kept. Time limits other than for connecting are not set here:
+the stream's own clocks run on content, which only the pipeline can see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TypeAlias
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, TraceConfig
+from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
+from multidict import CIMultiDict
+from yarl import URL
+
+from ssegate.config import Upstream
+from ssegate.wire.dialects.http_error import read_error
+from ssegate.wire.errors import UpstreamError
+from ssegate.wire.events import Failure
+
+__all__ = ["Body", "Call", "Upstreams", "broken_body", "check_coding", "refusal"]
+
+Body: TypeAlias = bytes | AsyncIterable[bytes] | None
+
+_POOL_SECONDS = 14.0
+"""Idle upstream connections are dropped before common servers (15 s and more) drop them under our hands."""
+
+_ERROR_BODY = 64 << 10
+_ERROR_BODY_SECONDS = 5.0
+
+_DECODED = frozenset({"", "identity", "gzip", "deflate"})
+"""Content codings the client always decodes; others would reach the parser as raw bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an upstream, ready to be sent."""
+
+    upstream: Upstream
+    method: str
+    url: str
+    headers: CIMultiDict[str]
+    body: Body
+    connect_timeout: float | None
+    decompress: bool = True
+    """False: the body passes through in whatever coding it has."""
+
+
+class Upstreams:
+    """The gate's side towards all upstreams: one pool, opened by ``start``, closed by ``stop``."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, ssl.SSLContext] = {}
+
+    async def start(self) -> None:
+        """Open the sessions; needs a running loop."""
+        self._connector = TCPConnector(
+            limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30, enable_cleanup_closed=True
+        )
+        self._fresh_connector = TCPConnector(limit=0, force_close=True, ttl_dns_cache=30)
+        self._decoding = self._session(self._connector, auto_decompress=True)
+        self._passing = self._session(self._connector, auto_decompress=False)
+        self._fresh = self._session(self._fresh_connector, auto_decompress=True)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for session in (self._decoding, self._passing, self._fresh):
+            await session.close()
+        await self._connector.close()
+        await self._fresh_connector.close()
+
+    def _session(self, connector: TCPConnector, *, auto_decompress: bool) -> ClientSession:
+        return ClientSession(
+            connector=connector,
+            connector_owner=False,
+            auto_decompress=auto_decompress,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=ClientTimeout(total=None),
+            trace_configs=[_reuse_trace()],
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            max_field_size=32_768,
+            max_line_size=16_384,
+        )
+
+    async def open(self, call: Call) -> ClientResponse:
+        """
+        Send *call* and return the answer once its head is here.
+
+        A pooled connection that the upstream had closed meanwhile is replaced by a fresh one, once, as no
+        byte of an answer has come and the body can be sent again.
+
+        Raises:
+            UpstreamError: With the code of what went wrong.
+        """
+        seen = SimpleNamespace(reused=False)
+        session = self._decoding if call.decompress else self._passing
+        try:
+            with _mapped(call.upstream.name):
+                return await self._send(session, call, seen)
+        except UpstreamError as error:
+            stale = error.failure.code == "upstream_disconnected" and seen.reused
+            if not stale or not isinstance(call.body, bytes | None):
+                raise
+        with _mapped(call.upstream.name):
+            return await self._send(self._fresh, call, seen)
+
+    async def _send(self, session: ClientSession, call: Call, seen: SimpleNamespace) -> ClientResponse:
+        return await session.request(
+            call.method,
+            URL(call.url, encoded=True),
+            headers=call.headers,
+            data=call.body,
+            allow_redirects=False,
+            ssl=self._verification(call.upstream),
+            proxy=call.upstream.proxy,
+            timeout=ClientTimeout(total=None, connect=call.connect_timeout),
+            trace_request_ctx=seen,
+        )
+
+    def _verification(self, upstream: Upstream) -> ssl.SSLContext | bool:
+        if isinstance(upstream.verify, bool):
+            return upstream.verify
+        if upstream.verify not in self._contexts:
+            self._contexts[upstream.verify] = ssl.create_default_context(cafile=upstream.verify)
+        return self._contexts[upstream.verify]
+
+
+def _reuse_trace() -> TraceConfig:
+    """Note on the call whether its connection came from the pool."""
+    trace = TraceConfig()
+
+    async def reused(_session: ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.reused = True
+
+    trace.on_connection_reuseconn.append(reused)
+    return trace
+
+
+def check_coding(response: ClientResponse) -> None:
+    """Refuse a body whose coding is not undone by the client."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in _DECODED:
+        raise UpstreamError(
+            Failure(
+                "upstream_content_encoding",
+                f"the upstream's answer is in the coding {coding[:40]!r}; expected identity, gzip or deflate",
+            )
+        )
+
+
+async def refusal(response: ClientResponse) -> Failure:
+    """Return what the upstream says instead of a stream, its body read as far as it is worth."""
+    if 300 <= response.status < 400:
+        return Failure("upstream_redirect", f"the upstream answered with a redirect ({response.status})")
+    body = b""
+    # Should the body break off, the status alone says enough.
+    with suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_ERROR_BODY_SECONDS):
+            body = await response.content.read(_ERROR_BODY)
+    failure = read_error(body, response.headers.get("Content-Type"), response.status)
+    failure.retry_after = response.headers.get("Retry-After")
+    return failure
+
+
+@contextmanager
+def _mapped(name: str) -> Iterator[None]:
+    """Turn what the HTTP client raises before a response into ``UpstreamError``; *name* is the upstream's."""
+    try:
+        yield
+    except (TimeoutError, aiohttp.ClientError, OSError, HttpProcessingError) as error:
+        code, seen = _opening_failure(error)
+        raise UpstreamError(Failure(code, f"upstream {name!r} {seen}")) from error
+
+
+def _opening_failure(error: BaseException) -> tuple[str, str]:
+    """Return code and message: the first line of the table that fits."""
+    for kind, code, seen in _OPENING:
+        if isinstance(error, kind):
+            return code, seen
+    return "upstream_connect", f"could not be asked ({type(error).__name__})"
+
+
+_OPENING: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+    (asyncio.TimeoutError, "upstream_connect_timeout", "did not accept a connection in time"),
+    (aiohttp.ClientConnectorDNSError, "upstream_dns", "has a host name that does not resolve"),
+    (
+        (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch),
+        "upstream_tls",
+        "failed the TLS handshake or its certificate is not trusted",
+    ),
+    (aiohttp.ClientHttpProxyError, "upstream_connect", "cannot be reached: the proxy refused"),
+    (aiohttp.ClientConnectorError, "upstream_connect", "refused the connection or cannot be reached"),
+    (
+        (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError),
+        "upstream_disconnected",
+        "closed the connection before answering",
+    ),
+    (aiohttp.InvalidURL, "upstream_connect", "has a URL that cannot be asked"),
+    (
+        (aiohttp.ClientResponseError, aiohttp.ClientPayloadError, HttpProcessingError),
+        "upstream_protocol",
+        "sent something that is not HTTP",
+    ),
+    (OSError, "upstream_connect", "cannot be reached"),
+)
+
+
+def broken_body(error: BaseException) -> Failure:
+    """Return the failure of a body that broke off: reset, cut, or not framed as HTTP wants it."""
+    cause = error.__cause__ or error
+    if isinstance(cause, TransferEncodingError) and "Not enough data" not in str(cause):
+        return Failure("upstream_protocol", "the upstream's chunked body is broken")
+    return Failure("upstream_truncated", "the upstream's connection broke in mid-answer")
