@@ -17,11 +17,11 @@ from typing import Any
 
 from aiohttp.web import AppRunner
 
+from ssegate import logs
 from ssegate.admin import admin_app
 from ssegate.config import Address, Config
 from ssegate.connection import ConnectionServer
 from ssegate.exchange import World
-from ssegate.logs import get_logger
 from ssegate.metrics import Metrics
 from ssegate.server import DataPort
 from ssegate.streams import Streams
@@ -62,7 +62,7 @@ class Gate:
         self._connections: ConnectionServer | None = None
         self._admin: AppRunner | None = None
         self._lag: asyncio.Task[None] | None = None
-        self._log = get_logger()
+        self._log = logs.get_logger()
 
     @property
     def config(self) -> Config:
@@ -135,6 +135,11 @@ class Gate:
             await asyncio.sleep(_LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, loop.time() - due))
 
+    @property
+    def streams_started(self) -> int:
+        """How many streams have been taken in since the start."""
+        return self.streams.started
+
     # ---- addresses -----------------------------------------------------------------------------
 
     @property
@@ -190,6 +195,8 @@ class Gate:
             self._log.error("reload_failed", error=str(problem))
             return False, str(problem)
         old, self.world = self.config, World.of(config)
+        self.metrics.know_models(_models(config))
+        logs.configure(config.log.level, config.log.format)
         self.metrics.reloaded(True)
         kept = [name for name in ("listen", "admin", "store") if getattr(old, name) != getattr(config, name)]
         said = f"reloaded; restart for: {', '.join(kept)}" if kept else "reloaded"

@@ -55,9 +55,15 @@ def chosen_id(chosen: str | None) -> str:
 
 
 class Streams:
-    """Every stream between its request and its outcome."""
+    """
+    Every stream between its request and its outcome.
+
+    Attributes:
+        started: How many there have been.
+    """
 
     def __init__(self) -> None:
+        self.started = 0
         self._live: dict[str, LiveStream] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -78,6 +84,7 @@ class Streams:
         if stream.stream_id in self._live:
             raise ClientError("stream_exists", "a stream of this id is running")
         self._live[stream.stream_id] = stream
+        self.started += 1
         self._idle.clear()
 
     def remove(self, stream: LiveStream) -> None:

@@ -2,10 +2,10 @@
 Hands an upstream's body bytes to a sink where they arrive, without waking a task per read.
 
 Waking a task costs a future, a callback and one more turn of the loop: about 12 µs a token, more than
-reading, parsing and writing it. The tap takes the place of the response's own ``StreamReader`` by changing its class
-(aiohttp's C parser keeps its own reference to the object, so putting another object there does nothing).
-Pool, TLS, heads and keep-alive stay aiohttp's. Where the shape is not as expected, ``attach`` says so
-and the caller reads in the ordinary way.
+reading, parsing and writing it. The tap takes the place of the response's own ``StreamReader`` by changing
+its class (aiohttp's C parser keeps its own reference to the object, so putting another one there does
+nothing). Pool, TLS, heads and keep-alive stay aiohttp's. Where the shape is not as expected, ``attach``
+says so and the caller reads in the ordinary way.
 """
 
 from __future__ import annotations

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import TypeAlias
 
 import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, TraceConfig
-from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -113,7 +114,7 @@ class Upstreams:
             return await self._send(self._fresh, call, seen)
 
     async def _send(self, session: ClientSession, call: Call, seen: SimpleNamespace) -> ClientResponse:
-        return await session.request(
+        response = await session.request(
             call.method,
             URL(call.url, encoded=True),
             headers=call.headers,
@@ -124,6 +125,8 @@ class Upstreams:
             timeout=ClientTimeout(total=None, connect=call.connect_timeout),
             trace_request_ctx=seen,
         )
+        _end_with_connection(response)
+        return response
 
     def _verification(self, upstream: Upstream) -> ssl.SSLContext | bool:
         if isinstance(upstream.verify, bool):
@@ -142,6 +145,34 @@ def _reuse_trace() -> TraceConfig:
 
     trace.on_connection_reuseconn.append(reused)
     return trace
+
+
+def _end_with_connection(response: ClientResponse) -> None:
+    """
+    Have a body end in an error when its connection is lost without one.
+
+    aiohttp 3.14 closes the connection when it cannot parse a chunk, but tells nobody who reads the body:
+    the reader would wait until its own timeout.
+    """
+    connection, body = response.connection, response.content
+    if connection is None or connection.protocol is None or (closed := connection.protocol.closed) is None:
+        return
+    protocol = connection.protocol
+
+    def lost(closed: asyncio.Future[None]) -> None:
+        unclean = None if closed.cancelled() else closed.exception()
+        if not body.is_eof() and body.exception() is None:
+            error = aiohttp.ClientPayloadError("the connection was lost in mid-body")
+            error.__cause__ = protocol.exception() or unclean
+            body.set_exception(error)
+
+    closed.add_done_callback(lost)
+    # The connection may serve other bodies after this one.
+    body.on_eof(partial(_forget, closed, lost))
+
+
+def _forget(closed: asyncio.Future[None], lost: Callable[[asyncio.Future[None]], None]) -> None:
+    closed.remove_done_callback(lost)
 
 
 def check_coding(response: ClientResponse) -> None:
@@ -214,8 +245,10 @@ _OPENING: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
 
 
 def broken_body(error: BaseException) -> Failure:
-    """Return the failure of a body that broke off: reset, cut, or not framed as HTTP wants it."""
+    """Return the failure of a body that broke off: reset, cut short, or not framed as HTTP wants it."""
     cause = error.__cause__ or error
-    if isinstance(cause, TransferEncodingError) and "Not enough data" not in str(cause):
+    if isinstance(cause, ContentEncodingError):
+        return Failure("upstream_content_encoding", "the upstream's compressed body is broken")
+    if isinstance(cause, HttpProcessingError) and "Not enough data" not in str(cause):
         return Failure("upstream_protocol", "the upstream's chunked body is broken")
     return Failure("upstream_truncated", "the upstream's connection broke in mid-answer")

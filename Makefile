@@ -1,0 +1,55 @@
+# Needs Python 3.11 or newer and make; everything else is set up in .venv by itself.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test format lint clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What has been installed there; older than pyproject.toml means install again.
+DEMO_READY := $(VENV)/.demo-ready
+TEST_READY := $(VENV)/.test-ready
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+# The first Python that is new enough, whatever it is called here; PYTHON=… chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# A Python that was removed or replaced leaves links into nothing: then set up from scratch.
+$(shell test -x $(BIN)/python || rm -f $(DEMO_READY) $(TEST_READY))
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine alone
+	@$(BIN)/ssegate demo $(ARGS)
+
+test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TEST_READY) ## format, lint and types, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(TEST_READY) ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and everything that tools have left
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find ssegate tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEMO_READY): pyproject.toml | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(TEST_READY): pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[redis,test,dev]'
+	@touch $@ $(DEMO_READY)
+
+$(BIN)/python:
+	@python='$(PYTHON)'; say() { echo "make: $$*" >&2; exit 1; }; \
+	test -n "$$python" || say "Python 3.11 or newer is needed, and none was found"; \
+	"$$python" -c 'import venv, ensurepip' 2>/dev/null || \
+		say "$$python lacks the modules venv and ensurepip (Debian and Ubuntu: apt-get install python3-venv)"; \
+	"$$python" -m venv --clear $(VENV) || { rm -rf $(VENV); say "$$python could not make $(VENV)"; }

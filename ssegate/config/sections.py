@@ -1,0 +1,181 @@
+"""
+The sections of a config file: what stands together under one key.
+
+What is written below each key is its description in the JSON Schema, so editors show it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ssegate.config import fields, httpfields
+from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
+
+__all__ = [
+    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "FromPrompt", "Key", "Limits", "Log", "Price",
+    "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "said",
+]  # fmt: skip
+
+
+def _paths(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _null_is_empty(value: object) -> object:
+    # A section whose lines are all commented out is null to YAML.
+    return {} if value is None else value
+
+
+Empty = Annotated[fields.T, BeforeValidator(_null_is_empty), Also({"type": "null"})]
+Text = Annotated[str, Field(min_length=1)]
+Paths = Annotated[list[Text], Field(min_length=1), BeforeValidator(_paths), Also({"type": "string"})]
+
+
+def said(value: Any) -> Any:
+    """Return a default in the words of the file: it is checked like them, and the JSON Schema shows it."""
+    return Field(value)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Admin(Section):
+    listen: httpfields.Listen = said("127.0.0.1:9464")
+    """host:port or unix:/path"""
+    token: Text | None = None
+    """What peers that are not loopback must present, except for metrics and health."""
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+    format: Literal["json", "console"] = "json"
+    """json: one object a line; console: for people."""
+
+
+class Cors(Section):
+    origins: list[httpfields.Origin] = []
+    """Web pages of other origins that may use the gate, such as https://app.example.com."""
+
+
+class Tls(Section):
+    cert: Text
+    """PEM file with the certificate and its chain."""
+    key: Text
+    """PEM file with the private key."""
+
+
+class Price(Section):
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """US dollars per million input tokens."""
+    cached: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """US dollars per million input tokens read from the upstream's cache; default: like input."""
+    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """US dollars per million output tokens."""
+
+
+class Limits(Section):
+    requests: Off[RateText] = None
+    """How many requests, such as 60/minute."""
+    tokens: Off[RateText] = None
+    """How many tokens, input + output, such as 200000/minute."""
+    streams: Off[Count] = None
+    """How many streams open at the same time."""
+
+
+class SharedLimits(Limits):
+    by: Annotated[
+        str,
+        Field(pattern=r"^(key|ip|header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+)$"),
+    ] = "key"
+    """Who is counted: key, ip or header:NAME; without keys: ip."""
+    global_: Annotated[Empty[Limits], Field(alias="global")] = said({})
+    """Limits that count everybody together."""
+    on_exhausted: Literal["finish", "cut"] = "finish"
+    """What becomes of a running stream that uses up its key's tokens."""
+
+
+class Key(Section):
+    name: Name
+    """The key's name in logs and metrics."""
+    hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-fA-F]{64}$")] | None = None
+    """The key's hash, from `ssegate key new NAME`."""
+    value: Text | None = None
+    """The key itself, such as ${OPS_KEY}."""
+    routes: list[httpfields.RoutePath] = []
+    """Paths the key may use; default: all."""
+    limits: Empty[Limits] = said({})
+    """The key's own limits, in place of the top-level ones."""
+
+
+class CustomUsage(Section):
+    input: Paths | None = None
+    """Path of the number of input tokens."""
+    output: Paths | None = None
+    """Path of the number of output tokens."""
+
+
+class CustomDialect(Section):
+    framing: Literal["sse", "ndjson", "json-array", "eventstream", "text"]
+    """How the body is cut into payloads."""
+    text: Paths | None = None
+    """Path of the text in each payload; of several, the first that is a string."""
+    reasoning: Paths | None = None
+    """Path of the thinking text."""
+    finish_reason: Paths | None = None
+    """Path of the finish reason."""
+    usage: CustomUsage | None = None
+    """Paths of the token counts."""
+    error: Paths | None = None
+    """Path of an error's message."""
+    done: str | None = None
+    """The payload that ends the stream."""
+
+
+class Batch(Section):
+    size: Count = 5
+    """How many deltas leave together at the most."""
+    delay: Duration = said("40ms")
+    """How long a delta is held at the most."""
+    mode: Literal["fixed", "adaptive"] = "fixed"
+    """fixed: as said."""
+
+
+class Timeouts(Section):
+    connect: Off[Positive] = said("5s")
+    """For the connection to the upstream."""
+    first_token: Off[Positive] = said("10m")
+    """From the request to the first content."""
+    idle: Off[Positive] = said("5m")
+    """Between one content event and the next."""
+    total: Off[Positive] = said("1h")
+    """For the whole stream."""
+    write: Off[Positive] = said("60s")
+    """For a client that has stopped reading."""
+
+
+class Resume(Section):
+    keep: Positive = said("2m")
+    """How long an ended stream can still be read."""
+    grace: Duration = said("30s")
+    """How long the upstream runs on without a reader."""
+    max_bytes: Size = said("4MiB")
+    """Memory for each stream; the oldest events go first."""
+
+
+class FromPrompt(Section):
+    default: str | None = None
+    """The prompt of a request without one; null: such a request is refused."""
+    body: fields.JSONObject
+    """The upstream's body; {prompt} in any string stands for the prompt."""

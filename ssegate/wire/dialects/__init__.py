@@ -1,0 +1,22 @@
+"""Dialects: what the frames of each vendor say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ssegate.wire.dialects.anthropic import Anthropic
+from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.http_error import read_error
+from ssegate.wire.dialects.ollama import Ollama
+from ssegate.wire.dialects.openai import OpenAI
+from ssegate.wire.dialects.text import Text
+from ssegate.wire.seams import Dialect
+
+__all__ = ["DIALECTS", "detect", "read_error"]
+
+DIALECTS: dict[str, Callable[[], Dialect]] = {
+    "openai": OpenAI,
+    "anthropic": Anthropic,
+    "ollama": Ollama,
+    "text": Text,
+}

@@ -1,0 +1,285 @@
+"""
+OpenAI's chat and legacy completion streams, and every vendor of that shape.
+
+What differs between vendors is read from the bytes, never from a name: the delta first, whatever else the
+chunk carries; the last usage, wherever it stands; one of several spellings of reasoning; a finish reason
+once, though it may come twice or never.
+
+Source: https://platform.openai.com/docs/api-reference/chat-streaming and recorded bodies.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ssegate.wire.dialects.carry import Carrier, is_neutral, payload
+from ssegate.wire.dialects.failure import failure_in, read_failure
+from ssegate.wire.dialects.openai_chunk import CHUNK, Annotation, Call, Choice, Chunk, Delta, Part
+from ssegate.wire.dialects.payload import UNREADABLE, repair
+from ssegate.wire.dialects.reasons import finish_reason
+from ssegate.wire.dialects.surrogates import without_halves
+from ssegate.wire.dialects.tool_calls import ToolCalls
+from ssegate.wire.events import (
+    Carried,
+    Citation,
+    End,
+    Event,
+    Failure,
+    Finish,
+    Frame,
+    Reasoning,
+    Refusal,
+    Start,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+__all__ = ["OpenAI"]
+
+DONE = b"[DONE]"
+CHUNK_OBJECT = "chat.completion.chunk"
+
+
+class OpenAI:
+    """Reads ``chat.completion.chunk``, ``text_completion``, and complete answers of both."""
+
+    name: ClassVar[str] = "openai"
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self._model: str | None = None
+        self._calls: dict[int, ToolCalls] = {}
+        self._finished: set[int] = set()
+        self._cited: set[str] = set()
+        self._carrier = Carrier(("created", "obfuscation", "p"), _joinable)
+        self._chunk: Chunk | None = None  # what the last frame held, and said, for carry
+        self._said: list[Event] = []
+        self._repaired = False
+
+    def decode(self, frame: Frame) -> list[Event]:
+        """Return what one chunk says; ``[DONE]`` is the end mark."""
+        self._chunk = None
+        if frame.event == "error":
+            return [failure_in(frame.data)]
+        try:
+            chunk = CHUNK.decode(frame.data)
+            self._repaired = False
+        except UNREADABLE:
+            data = frame.data.strip()
+            if not data:
+                return []
+            if data.startswith(DONE):
+                return [End()]
+            chunk = repair(data, Chunk)
+            self._repaired = True
+        said = self._events(chunk, frame)
+        if self._repaired:
+            said = without_halves(said)
+        self._chunk = chunk
+        self._said = said
+        return said
+
+    def close(self) -> list[Event]:
+        """Return nothing: without an end mark the stream is cut."""
+        return []
+
+    def carry(self, frame: Frame) -> Carried | None:
+        """Return the chunk as it came, unless it is a complete answer, an error or the end mark."""
+        chunk = self._chunk
+        if chunk is None:
+            return None
+        if not self._repaired and (carried := self._carrier.repeat(frame)) is not None:
+            return carried
+        said = self._said
+        if _is_complete(chunk) or any(isinstance(event, Failure) for event in said):
+            return None
+        choices = chunk.choices or ()
+        count = sum(isinstance(event, (Text, Reasoning, Refusal, ToolCall)) for event in said)
+        growing = _growing(choices[0], said[0]) if len(said) == 1 == len(choices) else None
+        carried = self._carrier.carry(
+            frame.event, payload(frame, null_error=chunk.error is None), growing, count
+        )
+        if growing is None:
+            reports_usage = any(isinstance(event, Usage) for event in said)
+            carried.last = any(choice.finish_reason for choice in choices) or (reports_usage and not count)
+            carried.usage_only = reports_usage and not choices
+        return carried
+
+    def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
+        said: list[Event] = []
+        if self._id is None or self._model is None:
+            self._start(chunk, said)
+        is_plain = chunk.usage is None and chunk.object == CHUNK_OBJECT and not chunk.error
+        for choice in chunk.choices or ():
+            delta = choice.delta
+            if delta is None:
+                delta = choice.message
+                is_plain = False
+            if delta is not None:
+                self._delta(delta, choice.index or 0, said)
+            elif choice.text:
+                said.append(Text(choice.text, choice.index or 0))
+            if choice.finish_reason or choice.error:
+                is_plain = False
+        if not is_plain or chunk.citations is not None or chunk.x_groq is not None:
+            self._rest(chunk, frame, said)
+        return said
+
+    def _rest(self, chunk: Chunk, frame: Frame, said: list[Event]) -> None:
+        """Add what comes after the deltas, in the order in which it must be acted on."""
+        if chunk.citations:
+            self._cite(chunk, said)
+        if (usage := _usage(chunk)) is not None:
+            said.append(usage)
+        if (error := _error(chunk, frame)) is not None:
+            said.append(error)
+            return  # a failure is the last event: what the finish says no longer counts
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                self._finish(choice, said)
+        if _is_complete(chunk):
+            said.append(End())
+
+    def _start(self, chunk: Chunk, said: list[Event]) -> None:
+        known = self._id, self._model
+        self._id = self._id or chunk.id or None
+        self._model = self._model or chunk.model or None
+        if known != (self._id, self._model):
+            said.append(Start(self._id, self._model))
+
+    def _delta(self, delta: Delta, choice: int, said: list[Event]) -> None:
+        # `reasoning` and `reasoning_details` often repeat each other, so only the first that speaks is read.
+        if reasoning := delta.reasoning_content or delta.reasoning:
+            said.append(Reasoning(reasoning, choice))
+        elif delta.reasoning_details:
+            texts = (detail.text or detail.summary for detail in delta.reasoning_details)
+            said.extend(Reasoning(text, choice) for text in texts if text)
+        content = delta.content
+        if content:
+            if isinstance(content, str):
+                said.append(Text(content, choice))
+            else:
+                _parts(content, choice, said)
+        if delta.refusal:
+            said.append(Refusal(delta.refusal, choice))
+        if delta.tool_calls:
+            said += self._calls_of(choice).read(delta.tool_calls)
+        if delta.function_call is not None:
+            said += self._calls_of(choice).read([Call(index=0, function=delta.function_call)])
+        if delta.annotations:
+            said += [_citation(annotation, choice) for annotation in delta.annotations]
+
+    def _calls_of(self, choice: int) -> ToolCalls:
+        if choice not in self._calls:
+            self._calls[choice] = ToolCalls(choice)
+        return self._calls[choice]
+
+    def _cite(self, chunk: Chunk, said: list[Event]) -> None:
+        """Perplexity repeats all its sources in every chunk: each is told once."""
+        for source in chunk.citations or ():
+            url, title = (source, None) if isinstance(source, str) else (source.url, source.title)
+            if url and url not in self._cited:
+                self._cited.add(url)
+                said.append(Citation(url, title))
+
+    def _finish(self, choice: Choice, said: list[Event]) -> None:
+        index = choice.index or 0
+        if index in self._finished:
+            return
+        self._finished.add(index)
+        if index in self._calls:
+            said += self._calls[index].flush()
+        upstream_reason = str(choice.finish_reason)
+        said.append(Finish(finish_reason(upstream_reason), upstream_reason, index))
+
+
+def _usage(chunk: Chunk) -> Usage | None:
+    """Return the usage, from any of the places where vendors put it (the choice: older Moonshot)."""
+    usage = chunk.usage
+    if usage is None and chunk.x_groq is not None:
+        usage = chunk.x_groq.usage
+    if usage is None and chunk.choices:
+        usage = chunk.choices[0].usage
+    if usage is None:
+        return None
+    counts = usage.read()
+    return None if counts == Usage() else counts
+
+
+def _error(chunk: Chunk, frame: Frame) -> Failure | None:
+    """Return the error inside a chunk; ``{"object": "error"}`` is one itself (older vLLM, Mistral)."""
+    if chunk.error or chunk.object == "error":
+        return failure_in(frame.data)
+    errors = [chunk.x_groq.error] if chunk.x_groq is not None else []
+    errors += [choice.error for choice in chunk.choices or ()]
+    return next((read_failure({"error": error}) for error in errors if error), None)
+
+
+def _is_complete(chunk: Chunk) -> bool:
+    """Whether this is a whole answer rather than a chunk of one."""
+    if chunk.object == "chat.completion":
+        return True
+    return any(choice.delta is None and choice.message is not None for choice in chunk.choices or ())
+
+
+def _parts(parts: list[Part], choice: int, said: list[Event]) -> None:
+    """Read content that is a list: text and thinking, in their order (Mistral)."""
+    for part in parts:
+        if part.thinking:
+            thinking = part.thinking
+            text = thinking if isinstance(thinking, str) else "".join(piece.text or "" for piece in thinking)
+            if text:
+                said.append(Reasoning(text, choice))
+        elif part.text:
+            said.append(Text(part.text, choice))
+        elif part.refusal:
+            said.append(Refusal(part.refusal, choice))
+
+
+def _citation(annotation: Annotation, choice: int) -> Citation:
+    source = annotation.url_citation or annotation
+    return Citation(source.url, source.title, source.content, source.start_index, source.end_index, choice)
+
+
+def _growing(choice: Choice, event: Event) -> str | None:
+    """Return the name of the string that *event*, all that the frame says, was read from."""
+    match event:
+        case Text():
+            return "content" if choice.delta is not None else "text"
+        case Reasoning() if choice.delta is not None:
+            return "reasoning_content" if choice.delta.reasoning_content else "reasoning"
+        case Refusal():
+            return "refusal"
+        case ToolCall(name=None):
+            return "arguments"
+    return None
+
+
+def _joinable(chunk: dict[str, Any], growing: str, grown: str) -> bool:
+    """
+    Say whether an SDK's accumulated message is the same with one such chunk for two.
+
+    The OpenAI SDK concatenates every string, adds every number and extends every list of a delta, except
+    ``index`` and ``type``; from the choice it adds up ``logprobs``, other SDKs more.
+    Source: openai-python, lib/streaming/_deltas.py and lib/streaming/chat/_completions.py.
+    """
+    (choice,) = chunk["choices"]
+    others = {name: value for name, value in choice.items() if name not in ("index", "delta", "logprobs")}
+    adding = choice.get("delta") or {}
+    if growing == "text":
+        adding = {"text": others.pop("text")}
+    if growing == "arguments":
+        (call,) = adding["tool_calls"]
+        adding = {**adding, **call, **call["function"], "tool_calls": None, "function": None}
+    quiet = [value for name, value in adding.items() if name not in (growing, "index", "type")]
+    quiet += [
+        value for name, value in others.items() if name in ("text", "message") or isinstance(value, list)
+    ]
+    return adding[growing] == grown and all(map(is_neutral, quiet)) and not _adds_up(choice.get("logprobs"))
+
+
+def _adds_up(logprobs: object) -> bool:
+    if isinstance(logprobs, dict):
+        return not all(is_neutral(value) for value in logprobs.values())
+    return not is_neutral(logprobs)

@@ -1,0 +1,89 @@
+"""
+How a payload is read: typed and fast where it is in order, forgiving where it is not.
+
+A dialect declares the fields it reads as ``msgspec`` structs, all optional, and decodes with a decoder built
+once (0.7 µs a chunk, where ``json.loads`` takes 5). What that decoder refuses is read again by ``repair``:
+NaN, invalid UTF-8 and lone surrogates are let through, and a field of the wrong type counts as absent.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from ssegate.wire.errors import WireError
+
+__all__ = ["UNREADABLE", "compact", "loads", "repair"]
+
+Model = TypeVar("Model", bound=msgspec.Struct)
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for a payload that ``repair`` may still read."""
+
+SEEN = 100
+"""Characters of a bad payload that an error message shows."""
+
+
+def loads(data: bytes) -> Any:
+    """
+    Return the JSON value in *data*, as forgiving as Python can be.
+
+    Raises:
+        WireError: It is no JSON; the message shows its beginning, escaped.
+    """
+    try:
+        return json.loads(data.decode(errors="replace"), strict=False)
+    except (ValueError, RecursionError) as exc:
+        raise WireError(f"the upstream sent what is no JSON: {_seen(data)}") from exc
+
+
+def repair(data: bytes, model: type[Model]) -> Model:
+    """
+    Return as much of *model* as *data* holds; fields that do not fit are left out.
+
+    Strings may hold lone surrogates; see ``surrogates``.
+
+    Raises:
+        WireError: It is no JSON object.
+    """
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise WireError(f"the upstream sent JSON that is no object: {_seen(data)}")
+    return _fit_object(value, model)
+
+
+def compact(value: object) -> str:
+    """Return *value* as JSON text without blanks; the arguments some vendors give as an object."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _fit_object(value: dict[str, Any], model: type[Model]) -> Model:
+    fitting = {}
+    for field in msgspec.structs.fields(model):
+        fitted = _fit(value.get(field.encode_name), field.type)
+        if fitted is not None:
+            fitting[field.name] = fitted
+    return model(**fitting)
+
+
+def _fit(value: Any, kind: Any) -> Any:
+    """Return *value* as a *kind*, or what of it fits, or None."""
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError):
+        pass
+    for option in get_args(kind):
+        if isinstance(value, dict) and isinstance(option, type) and issubclass(option, msgspec.Struct):
+            return _fit_object(value, option)
+        if isinstance(value, list) and get_origin(option) is list:
+            fitted = (_fit(item, get_args(option)[0] | None) for item in value)
+            return [item for item in fitted if item is not None]
+    return None
+
+
+def _seen(data: bytes) -> str:
+    return repr(data[:SEEN])[2:-1][:SEEN]

@@ -1,0 +1,80 @@
+"""Tool calls as OpenAI-shaped servers send them: in fragments, by index, by id, or by neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssegate.wire.dialects.openai_chunk import Call
+from ssegate.wire.dialects.payload import compact
+from ssegate.wire.events import ToolCall
+
+__all__ = ["ToolCalls"]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A call that has begun; without ``named`` its opening waits for a name."""
+
+    index: int
+    id: str | None
+    named: bool = False
+    waiting: str = ""
+
+
+class ToolCalls:
+    """
+    The calls of one choice.
+
+    A fragment belongs to the call at its ``index``; without one, to the call of its id, else to the one at
+    the same place in the list. A new id with a name on a used index opens a new call; an id or a name that
+    is null, empty or repeated says nothing.
+    """
+
+    def __init__(self, choice: int) -> None:
+        self._choice = choice
+        self._at: dict[int, _Open] = {}
+        self._count = 0
+
+    def read(self, calls: list[Call]) -> list[ToolCall]:
+        """Return the openings and fragments that one delta's *calls* bring."""
+        found = []
+        for place, call in enumerate(calls):
+            function = call.function or call.custom
+            name = function.name if function else None
+            arguments = (
+                compact(function.arguments if function.input is None else function.input) if function else ""
+            )
+            entry = self._entry(place, call, name)
+            if entry.named:
+                if arguments:
+                    found.append(ToolCall(entry.index, arguments, choice=self._choice))
+                continue
+            entry.id = entry.id or call.id or None
+            entry.waiting += arguments
+            if name:
+                found.append(self._open(entry, name))
+        return found
+
+    def flush(self) -> list[ToolCall]:
+        """Return the openings of calls whose name never came, so that their arguments are not lost."""
+        nameless = [entry for entry in self._at.values() if not entry.named and entry.waiting]
+        return [self._open(entry, "") for entry in nameless]
+
+    def _open(self, entry: _Open, name: str) -> ToolCall:
+        entry.named = True
+        arguments, entry.waiting = entry.waiting, ""
+        return ToolCall(entry.index, arguments, entry.id, name, self._choice)
+
+    def _entry(self, place: int, call: Call, name: str | None) -> _Open:
+        at = call.index
+        entry = self._at.get(place if at is None else at)
+        if at is None and call.id:
+            entry = next((known for known in self._at.values() if known.id == call.id), entry)
+        if entry is not None and name and entry.named:
+            another = bool(call.id and entry.id and call.id != entry.id)
+            if another or (at is None and not call.id):
+                entry = None
+        if entry is None:
+            entry = self._at[place if at is None else at] = _Open(self._count, call.id or None)
+            self._count += 1
+        return entry

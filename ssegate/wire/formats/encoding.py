@@ -1,0 +1,67 @@
+"""
+JSON and UTF-8 as every format writes them: on one line, valid whatever the upstream said.
+
+msgspec refuses lone surrogate halves, which JSON can say and UTF-8 cannot. Deltas have been mended before
+they come here; names, ids and messages have not, so each encoder replaces halves where msgspec gives up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["DONE", "SSE", "encoded", "quoted", "with_key"]
+
+SSE = "text/event-stream; charset=utf-8"
+"""The content type of every SSE format; another charset makes EventSource fail for good."""
+
+DONE = b"data: [DONE]\n\n"
+
+# msgspec.json.encode() of a token: 0.03 µs, either way; a kept encoder spares a global look-up.
+_encode = msgspec.json.Encoder().encode
+
+
+def quoted(text: str) -> bytes:
+    """Return *text* as a JSON string."""
+    try:
+        return _encode(text)
+    except UnicodeEncodeError:
+        return _encode(_whole(text))
+
+
+def encoded(value: dict[str, Any]) -> bytes:
+    """Return *value* as JSON; its strings may hold anything."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_mended(value))
+
+
+def with_key(document: bytes, key: bytes, value: bytes) -> bytes:
+    """
+    Return the JSON object *document* with one more key, which it must not have; its own bytes stay.
+
+    An empty *value*, or a document that is no object, changes nothing. Blanks around the closing brace
+    (Anthropic pads its events so) are allowed.
+    """
+    head, brace, rest = document.rpartition(b"}")
+    if not value or not brace:
+        return document
+    comma = b"" if head.rstrip().endswith(b"{") else b","
+    return b'%b%b"%b":%b}%b' % (head, comma, key, value, rest)
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _mended(value: Any) -> Any:
+    match value:
+        case str():
+            return _whole(value)
+        case dict():
+            return {_whole(key): _mended(item) for key, item in value.items()}
+        case list():
+            return [_mended(item) for item in value]
+    return value

@@ -1,0 +1,119 @@
+"""
+Errors in each vendor's shape: whole bodies before the stream, the same objects inside it.
+
+``code`` is ours, a key of ``errors.CODES``. What the upstream said of its own error stays where a client of
+that shape looks for it; native, which has one shape for all upstreams, keeps both side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ssegate.wire.errors import CODES, http_status
+from ssegate.wire.events import Failure
+from ssegate.wire.formats.encoding import encoded
+
+__all__ = ["ERRORS", "error_body", "stream_error"]
+
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    499: "cancelled",
+    500: "server_error",
+    502: "upstream_error",
+    503: "overloaded_error",
+    504: "upstream_error",
+}
+"""By status; any other 4xx is an ``invalid_request_error``. The words for 429, 499 and 500 are for those
+that are neither a limit of ours nor typed by the upstream."""
+
+# https://docs.anthropic.com/en/api/errors; 408, 499, 502 and 503 are not there and get the nearest word.
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    499: "api_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+_STREAM_ERROR = "stream_error"
+"""Native's type of whatever ends a running stream."""
+
+
+def _native(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "error": failure.message,
+        "type": _openai_type(failure, status),
+        "code": failure.code,
+    }
+    return error | _known(upstream_code=failure.upstream_code, upstream_type=failure.upstream_type)
+
+
+def _openai(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return {
+        "error": {
+            "message": failure.message,
+            "type": failure.upstream_type or _openai_type(failure, status),
+            "param": failure.upstream_param,
+            "code": failure.code if failure.upstream_code is None else failure.upstream_code,
+        }
+    }
+
+
+def _anthropic(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    error = {"type": failure.upstream_type or ours, "message": failure.message}
+    return {"type": "error", "error": error} | _known(request_id=request_id)
+
+
+def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return {"error": failure.message}
+
+
+ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
+    "native": _native,
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "ollama": _ollama,
+}
+"""Shape → what makes its error object of a failure, an HTTP status and a request id."""
+
+
+def error_body(shape: str, failure: Failure, status: int, request_id: str | None = None) -> bytes:
+    """Return the JSON body of an answer with *status*, in the *shape* of that name in ``ERRORS``."""
+    return encoded(ERRORS[shape](failure, status, request_id))
+
+
+def stream_error(shape: str, failure: Failure) -> dict[str, Any]:
+    """
+    Return the error object of a stream that failed, for the format to write as an event.
+
+    A refusal that is told as an event (``errors: stream``) keeps the type it has as a status.
+    """
+    code = CODES.get(failure.code)
+    error = ERRORS[shape](failure, http_status(failure) if code else 500, None)
+    if shape == "native" and (code is None or code.outcome is not None):
+        error["type"] = _STREAM_ERROR
+    return error
+
+
+def _openai_type(failure: Failure, status: int) -> str:
+    if failure.code == "rate_limit_exceeded":
+        return failure.limit or "requests"
+    if failure.code == "quota_exceeded":
+        return failure.limit or "tokens"
+    return _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "upstream_error")
+
+
+def _known(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

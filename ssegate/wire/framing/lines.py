@@ -1,0 +1,112 @@
+"""Framings without events of their own: a JSON document a line, one JSON document, plain text."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+from ssegate.wire.errors import WireError
+from ssegate.wire.events import Frame
+
+__all__ = ["NDJSON", "JSONDocument", "PlainText"]
+
+BOM = b"\xef\xbb\xbf"
+BLANK = b" \t\r\n\x1e"
+"""White space of JSON, and the record separator that ``application/json-seq`` puts before each document."""
+
+
+class NDJSON:
+    """
+    Cut a body of newline-delimited JSON into one frame a line.
+
+    Source: https://github.com/ndjson/ndjson-spec (empty lines are skipped, as it allows), RFC 7464.
+    """
+
+    def __init__(self, max_event: int) -> None:
+        self._max = max_event
+        self._line = bytearray()
+        self._first = True
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the lines that *data* completes, then raise if one is too large."""
+        *lines, unfinished = data.split(b"\n")
+        if lines and self._line:
+            self._line += lines[0]
+            lines[0] = bytes(self._line)
+            self._line.clear()
+        for line in lines:
+            if document := self._strip(line):
+                yield Frame("", document)
+        self._line += unfinished
+        self._check(len(self._line))
+
+    def close(self) -> Iterator[Frame]:
+        """Yield a last line without its newline, which is common; a cut one fails where JSON is read."""
+        if document := self._strip(bytes(self._line)):
+            yield Frame("", document)
+        self._line.clear()
+
+    def _strip(self, line: bytes) -> bytes:
+        if self._first:
+            line = line.removeprefix(BOM)
+            self._first = False
+        line = line.strip(BLANK)
+        self._check(len(line))
+        return line
+
+    def _check(self, size: int) -> None:
+        if size > self._max:
+            self._line = bytearray()
+            raise WireError(f"the upstream sent a line of more than {self._max} bytes", "event_too_large")
+
+
+class JSONDocument:
+    """Collect a body that is one JSON document, pretty-printed or not, into one frame at its end."""
+
+    def __init__(self, max_event: int) -> None:
+        self._max = max_event
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Keep *data*; blank lines before the document are keepalives (DeepSeek) and take no room."""
+        self._body += data if self._body else data.lstrip(BLANK)
+        if len(self._body) > self._max + len(BOM):
+            self._body = bytearray()
+            raise WireError(
+                f"the upstream sent a JSON document of more than {self._max} bytes", "event_too_large"
+            )
+        return iter(())
+
+    def close(self) -> Iterator[Frame]:
+        """Yield the document, if there is one."""
+        if document := bytes(self._body).removeprefix(BOM).strip(BLANK):
+            yield Frame("", document)
+        self._body.clear()
+
+
+class PlainText:
+    """
+    Pass text on as it comes: what can be decoded of each read is a frame of valid UTF-8.
+
+    A character that a read has cut waits for its rest; what is no UTF-8 becomes U+FFFD. ``max_event``
+    has no meaning here: nothing but part of a character is ever held.
+    """
+
+    def __init__(self, max_event: int) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._first = True
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the text of *data*, if it completes any."""
+        return self._frames(self._decode(data))
+
+    def close(self) -> Iterator[Frame]:
+        """Yield U+FFFD for a character whose rest never came."""
+        return self._frames(self._decode(b"", True))
+
+    def _frames(self, text: str) -> Iterator[Frame]:
+        if text and self._first:
+            text = text.removeprefix("\ufeff")
+            self._first = False
+        if text:
+            yield Frame("", text.encode())

@@ -1,0 +1,351 @@
+"""Cross checks, refusals, and what is not built yet."""
+
+import pytest
+
+from ssegate.config import from_upstream, parse
+from ssegate.wire.errors import ConfigError
+
+
+def problems(text, **env):
+    """The first line of each block of the report, without the file."""
+    try:
+        parse(text, "f", env)
+    except ConfigError as exc:
+        return [line[2:] for line in str(exc).split("\n") if line.startswith("f:")]
+    return []
+
+
+def routes(*lines, upstreams="{a: {url: 'http://h'}}"):
+    return f"upstreams: {upstreams}\nroutes:\n" + "".join(f"  - {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{path: /a}", "{path: /a, name: b}"),
+        ("{path: /*}", "{path: /v1/chat/completions}"),
+        ("{path: /v1/*}", "{path: /v1/a/*}"),
+        ("{path: /a, model: 'gpt-*'}", "{path: /a, name: b, model: 'gpt-*'}"),
+        ("{path: /a}", "{path: /a, name: b, model: 'gpt-*'}"),
+        ("{path: /a, methods: [GET, POST]}", "{path: /a, name: b}"),
+        ("{path: /a/*}", "{path: /a/b, methods: [GET]}"),
+    ],
+)
+def test_a_route_behind_one_that_takes_all_is_never_reached(first, second):
+    """First match wins, so what comes second is dead."""
+    assert problems(routes(first, second)) == [
+        "4:5: routes[1]: is never reached: routes[0] takes its requests (first match wins: move it up)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{path: /a}", "{path: /b}"),
+        ("{path: /v1/chat}", "{path: /*}"),
+        ("{path: /a, model: 'gpt-*'}", "{path: /a, name: b}"),
+        ("{path: /a, model: 'gpt-*'}", "{path: /a, name: b, model: 'claude-*'}"),
+        ("{path: /a, methods: [GET]}", "{path: /a, name: b}"),
+        ("{path: /a/*, methods: [POST]}", "{path: /a/b/*}"),
+        ("{path: /a/*}", "{path: /a}"),
+        ("{path: /a/*}", "{path: /ab}"),
+        ("{path: /a}", "{path: /a/*}"),
+    ],
+)
+def test_a_route_that_can_be_reached_is_fine(first, second):
+    """Other paths, models or methods leave something over."""
+    assert problems(routes(first, second)) == []
+
+
+def test_names_of_routes_differ():
+    """The name is a label in logs and metrics; unless said it is the path."""
+    same = "has the same name (default: the path): say another `name`"
+
+    assert problems(routes("{path: /a, model: x}", "{path: /a, model: y}")) == [
+        f"4:5: routes[1]: routes[0] {same}"
+    ]
+    assert problems(routes("{path: /a, name: n}", "{path: /b, name: n}")) == [
+        f"4:22: routes[1].name: routes[0] {same}"
+    ]
+
+
+def test_an_upstream_may_be_left_out_where_there_is_one():
+    """With two of them it must be said."""
+    two = "{a: {url: 'http://h'}, b: {url: 'http://i'}}"
+
+    assert problems(routes("{path: /*}")) == []
+    assert problems(routes("{path: /*}", upstreams=two)) == [
+        "3:5: routes[0].upstream: is needed: one of a, b"
+    ]
+    assert problems("defaults: {upstream: b}\n" + routes("{path: /*}", upstreams=two)) == []
+
+
+def test_a_wrong_default_is_told_where_it_stands():
+    """Once, at the defaults, however many routes have it from there."""
+    text = "defaults: {upstream: b, hold: x}\n" + routes("{path: /a}", "{path: /b}")
+    assert problems(text) == [
+        "1:22: defaults.upstream: there is no such upstream (known: a)",
+        "1:31: defaults.hold: expected a duration such as 250ms, 30s, 2m, 1h30m, or a number of seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    "end", ["/chat/completions", "/v1/messages", "/v1/responses", "/api/chat", "/completions/"]
+)
+def test_an_endpoint_is_no_base_url(end):
+    """Who pastes an endpoint hears that a base is wanted, before paths are doubled."""
+    found = problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h{end}'}}}}"))
+
+    assert len(found) == 1
+    assert found[0].startswith("1:22: upstreams.a.url: a base URL is needed: leave out /")
+
+
+@pytest.mark.parametrize(
+    ("url", "route", "fine"),
+    [
+        ("https://h/v1beta/openai", "{path: /v1/chat/completions}", False),
+        ("https://h/v1/openai", "{path: /v1/*}", False),
+        ("https://h/v1beta/openai", "{path: /v1/*, upstream_path: /*}", True),
+        ("https://h/v1/acct/gw/anthropic", "{path: /v1/messages, upstream_path: /v1/messages}", True),
+        ("https://h/v1beta/openai", "{path: /*}", True),
+        ("https://h/v1beta/openai", "{path: /chat/completions}", True),
+        ("https://h/api/v1", "{path: /v1/chat/completions}", True),
+        ("https://h/openai", "{path: /v1/chat/completions}", True),
+        ("https://h/v1", "{path: /v1/*}", True),
+    ],
+)
+def test_two_versions_in_one_path_are_told_unless_meant(url, route, fine):
+    """`…/v1beta/openai/v1/chat/completions` is a mistake of base URLs; `upstream_path` says it is none."""
+    found = problems(routes(route, upstreams=f"{{a: {{url: '{url}'}}}}"))
+
+    assert (
+        found == []
+        if fine
+        else found[0].startswith("3:12: routes[0].path: this path and the upstream's URL each")
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "loops"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", True),
+        ("127.0.0.1:8080", "http://localhost:8080/v1", True),
+        ("0.0.0.0:8080", "http://[::1]:8080", True),
+        ("10.0.0.1:80", "http://10.0.0.1", True),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081", False),
+        ("0.0.0.0:443", "https://api.openai.com", False),
+        ("unix:/run/gate.sock", "http://127.0.0.1:8080", False),
+    ],
+)
+def test_the_gate_is_not_its_own_upstream(listen, url, loops):
+    """A request that comes back to the gate would go round for ever."""
+    found = problems(f"listen: {listen}\n" + routes("{path: /*}", upstreams=f"{{a: {{url: '{url}'}}}}"))
+
+    assert [line.split(": ")[1] for line in found] == (["upstreams.a.url"] if loops else [])
+
+
+def test_the_admin_port_is_another_one():
+    """Both on one address cannot be opened; two free ports can."""
+    text = routes("{path: /*}")
+    assert problems("listen: 127.0.0.1:9464\n" + text) == [
+        "1:1: admin: is the address of `listen`: the admin port is another one"
+    ]
+    assert problems("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n" + text) == []
+    assert problems("listen: 127.0.0.1:9464\nadmin: off\n" + text) == []
+
+
+CREDENTIALS = [
+    "Authorization",
+    "x-api-key",
+    "API-Key",
+    "x-goog-api-key",
+    "Cookie",
+    "X-My-Token",
+    "Ocp-Apim-Key",
+]
+
+
+def guarded(listen, header, extra=""):
+    upstreams = f"{{a: {{url: 'http://h', headers: {{{header}: s}}}}, b: {{url: 'http://i'}}}}"
+    return problems(f"listen: '{listen}'\n{extra}\n" + routes("{path: /*, upstream: a}", upstreams=upstreams))
+
+
+@pytest.mark.parametrize("header", CREDENTIALS)
+def test_a_credential_is_not_spent_for_everybody(header):
+    """Others can reach the gate, and it would pay for them: refused."""
+    (line,) = guarded("0.0.0.0:8080", header)
+    assert line.startswith(
+        "1:9: listen: others can reach this address and spend the credential of upstream a, "
+    )
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "127.9.9.9:1", "unix:/a"]
+)
+def test_on_this_machine_a_credential_may_be_spent(listen):
+    """Loopback and Unix sockets are for this machine only."""
+    assert guarded(listen, "Authorization") == []
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "10.0.0.5:8080", "gate.example.com:80"])
+def test_everywhere_else_it_may_not(listen):
+    """Any other address can be reached by others."""
+    assert len(guarded(listen, "Authorization")) == 1
+
+
+def test_open_says_that_it_is_meant():
+    """`open: true` takes the refusal away, and nothing else does."""
+    assert guarded("0.0.0.0:8080", "Authorization", "open: true") == []
+    assert guarded("0.0.0.0:8080", "X-Team") == []
+
+
+def test_a_credential_that_no_route_spends_is_no_danger():
+    """Only upstreams that a route uses count."""
+    upstreams = "{a: {url: 'http://h', headers: {Authorization: s}}, b: {url: 'http://i'}}"
+    text = "listen: 0.0.0.0:8080\n" + routes("{path: /*, upstream: b}", upstreams=upstreams)
+    assert problems(text) == []
+
+
+def test_keys_or_limits_guard_a_credential():
+    """With either of them the refusal is silent; that they are not built yet is another matter."""
+    for extra in (
+        "keys: [{name: a, value: b}]",
+        "limits: {requests: 1/second}",
+        "limits: {global: {streams: 1}}",
+    ):
+        assert not [line for line in guarded("0.0.0.0:8080", "Cookie", extra) if "listen" in line]
+    assert len(guarded("0.0.0.0:8080", "Cookie", "limits: {by: ip}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "path", "what"),
+    [
+        ("keys: [{name: a, value: b}]", "keys", "keys are"),
+        ("limits: {requests: 1/second}", "limits", "limits are"),
+        ("limits: {tokens: 1/day}", "limits", "limits are"),
+        ("limits: {streams: 5}", "limits", "limits are"),
+        ("limits: {global: {streams: 5}}", "limits", "limits are"),
+        ("store: redis://localhost:6379/0", "store", "a shared store is"),
+        ("store: rediss://localhost", "store", "a shared store is"),
+        ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
+        ("defaults: {output: vercel}", "defaults.output", "this output is"),
+        ("defaults: {batch: {mode: adaptive}}", "defaults.batch.mode", "adaptive batching is"),
+        ("defaults: {limits: {streams: 1}}", "defaults.limits", "limits are"),
+        ("defaults: {upstream: [a]}", "defaults.upstream", "failover over a list of upstreams is"),
+    ],
+)
+def test_a_feature_of_later_is_an_error_that_says_so(extra, path, what):
+    """Nothing that is asked for is silently ignored."""
+    (line,) = problems(f"{extra}\n" + routes("{path: /*}"))
+    assert line.split(": ", 1)[1] == f"{path}: {what} not built yet in this version"
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "what"),
+    [
+        ("limits: {requests: 1/minute}", "limits", "limits are"),
+        ("resume: {}", "resume", "resume is"),
+        ("resume: {keep: 2m, grace: 30s, max_bytes: 4MiB}", "resume", "resume is"),
+        ("batch: {mode: adaptive}", "batch.mode", "adaptive batching is"),
+        ("output: anthropic", "output", "this output is"),
+        ("output: responses", "output", "this output is"),
+        ("output: vercel", "output", "this output is"),
+        ("output: text", "output", "this output is"),
+        ("upstream: [a, a]", "upstream", "failover over a list of upstreams is"),
+    ],
+)
+def test_a_feature_of_later_in_a_route_is_an_error_that_says_so(route, path, what):
+    """The same for routes."""
+    (line,) = problems(routes(f"{{path: /*, {route}}}"))
+    assert line.split(": ", 1)[1] == f"routes[0].{path}: {what} not built yet in this version"
+
+
+@pytest.mark.parametrize(
+    "dialect", ["responses", "gemini", "bedrock", "cohere", "tgi", "llamacpp", "replicate", "watsonx"]
+)
+def test_a_dialect_of_later_is_an_error_that_says_so(dialect):
+    """The same for dialects."""
+    found = problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
+    assert found == ["1:43: upstreams.a.dialect: this dialect is not built yet in this version"]
+
+
+def test_a_custom_dialect_is_an_error_that_says_so():
+    """Its whole shape is checked already."""
+    dialect = "{framing: sse, text: [a.b, c], usage: {input: a, output: b}, error: e, done: '[DONE]'}"
+    found = problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
+    assert found == ["1:43: upstreams.a.dialect: custom dialects are not built yet in this version"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "limits: {by: key, on_exhausted: finish}",
+        "limits: {by: 'header:X-User', global: {}}",
+        "limits: {requests: off, tokens: null, streams: false}",
+        "limits:",
+        "store: memory",
+        "on_store_error: deny",
+        "defaults: {resume: off, limits: {}, batch: {mode: fixed}, output: raw}",
+        "defaults: {resume: false}",
+        "defaults: {resume: null}",
+        "prices: {gpt-4o: {input: 2.50, cached: 1.25, output: 10.00}}",
+    ],
+)
+def test_leaving_a_feature_of_later_at_its_default_is_no_use_of_it(extra):
+    """What limits, keeps or shares nothing is fine."""
+    assert problems(f"{extra}\n" + routes("{path: /*}")) == []
+
+
+@pytest.mark.parametrize("dialect", ["auto", "openai", "anthropic", "ollama", "text"])
+def test_built_dialects_are_fine(dialect):
+    """Each can be named."""
+    assert problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}")) == []
+
+
+@pytest.mark.parametrize("output", ["auto", "native", "openai", "same", "raw"])
+def test_built_outputs_are_fine(output):
+    """Each can be named."""
+    assert problems(routes(f"{{path: /*, output: {output}}}")) == []
+
+
+def test_files_are_looked_for_beside_the_config(tmp_path):
+    """A certificate that is not there is told before the gate starts."""
+    text = "tls: {cert: cert.pem, key: key.pem}\n"
+    text += routes("{path: /*}", upstreams="{a: {url: 'https://h', verify: ca.pem}}")
+    for name in ("cert.pem", "ca.pem"):
+        (tmp_path / name).write_text("")
+
+    with pytest.raises(ConfigError) as caught:
+        parse(text, str(tmp_path / "f.yaml"))
+    assert str(caught.value).startswith(
+        f"{tmp_path}/f.yaml:1:28: tls.key: cannot read this file: No such file"
+    )
+    (tmp_path / "key.pem").write_text("")
+    config = parse(text, str(tmp_path / "f.yaml"))
+    assert (config.tls.cert, config.tls.key) == (f"{tmp_path}/cert.pem", f"{tmp_path}/key.pem")
+    assert config.upstreams["a"].verify == f"{tmp_path}/ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": "localhost:8000"}, "--upstream: expected a URL that begins with http:// or https://"),
+        (
+            {"url": "http://h/v1/chat/completions"},
+            "--upstream: a base URL is needed: leave out /chat/completions",
+        ),
+        ({"url": "http://h", "listen": "8080"}, "--listen: expected host:port"),
+        (
+            {"url": "http://h", "output": "opnai"},
+            "--output: expected auto, native, openai, anthropic, responses, ",
+        ),
+        ({"url": "http://h", "output": "vercel"}, "--output: this output is not built yet in this version"),
+        ({"url": "http://127.0.0.1:8080"}, "--upstream: is the gate itself"),
+    ],
+)
+def test_a_command_line_has_the_same_checks(options, message):
+    """Problems are named by their options; there is no line to show."""
+    with pytest.raises(ConfigError) as caught:
+        from_upstream(**{"listen": None, "output": None} | options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssegate.wire.formats.encoding import encoded, quoted, with_key
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=[])))
+def test_any_string_becomes_json(text):
+    """One line of valid UTF-8; only lone surrogates are replaced."""
+    written = quoted(text).decode()
+
+    assert "\n" not in written
+    assert json.loads(written) == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def test_objects_are_mended_at_any_depth():
+    """Keys and values in lists and objects; what is no string stays."""
+    assert json.loads(encoded({"\ud83d": [{"a": "\udc00"}, 1, None]})) == {
+        "\ufffd": [{"a": "\ufffd"}, 1, None]
+    }
+
+
+@given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1]))
+def test_a_key_is_added_to_any_object(document, indent):
+    """Compact or pretty, empty or full of braces: everything else stays as it was."""
+    text = json.dumps(document, indent=indent) + "  "
+
+    read = json.loads(with_key(text.encode(), b"ssegate", b'{"t":1}'))
+
+    assert read == {**document, "ssegate": {"t": 1}}
+
+
+@pytest.mark.parametrize(("document", "value"), [(b'{"a":1}', b""), (b"[1]", b"{}"), (b"", b"{}")])
+def test_no_key_is_added_to_what_has_no_room(document, value):
+    """Nothing to add, or no object to add it to."""
+    assert with_key(document, b"ssegate", value) == document
