@@ -4,6 +4,7 @@ One request on the data port: what has been found out about it, and how it is to
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -74,6 +75,14 @@ class Exchange:
         transport = self.request.transport
         peer = transport.get_extra_info("peername") if transport is not None else None
         return peer[0] if isinstance(peer, tuple) else "unix"
+
+    @property
+    def is_from_trusted_proxy(self) -> bool:
+        """The peer is one of ``trusted_proxies``: what it says of the client is believed."""
+        if self.peer == "unix":  # whoever may open the socket is on this machine
+            return bool(self.world.config.trusted_proxies)
+        address = ipaddress.ip_address(self.peer)
+        return any(address in network for network in self.world.config.trusted_proxies)
 
     def secrets(self) -> tuple[str, ...]:
         """Return every credential in play, so that no error that quotes the upstream repeats one."""

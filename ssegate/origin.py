@@ -65,7 +65,7 @@ def preflight_headers(
 
 
 def _is_allowed(origin: str, origins: tuple[str, ...]) -> bool:
-    return origin in origins or "*" in origins
+    return origin.lower() in origins or "*" in origins
 
 
 def _is_own(origin: str, host: str) -> bool:

@@ -56,7 +56,10 @@ _HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1, and what our own client writes anew."""
 
 _OURS = frozenset({"accept-encoding", "x-stream-id", "last-event-id"})
-_OF_THE_CLIENT = ("cookie", "origin", "referer", "forwarded", "x-real-ip", "x-forwarded-", "sec-fetch-")
+_FORWARDED = ("forwarded", "x-real-ip", "x-forwarded-")
+"""What proxies say of the client; we write it ourselves."""
+
+_OF_THE_CLIENT = ("cookie", "origin", "referer", "sec-fetch-", *_FORWARDED)
 
 _STREAM_SUFFIXES = (
     ":streamGenerateContent",
@@ -308,7 +311,13 @@ def _target(route: Route, path: str, query: str) -> str:
 
 
 def forward_headers(
-    route: Route, headers: CIMultiDictProxy[str], *, peer: str, scheme: str, is_json: bool
+    route: Route,
+    headers: CIMultiDictProxy[str],
+    *,
+    peer: str,
+    is_trusted: bool,
+    scheme: str,
+    is_json: bool,
 ) -> CIMultiDict[str]:
     """
     Return the headers of the request to the upstream.
@@ -318,6 +327,7 @@ def forward_headers(
 
     Args:
         peer: The client's IP address.
+        is_trusted: The peer is a proxy whose word on the client before it is believed.
         is_json: The body is JSON that the gate has read, whatever the client called it.
     """
     upstream = route.upstream
@@ -326,23 +336,28 @@ def forward_headers(
     dropped = _HOP_BY_HOP | _OURS | (named - credentials)
     if upstream.holds_credential:
         dropped |= credentials
+    hidden = _FORWARDED if upstream.forward_client else _OF_THE_CLIENT
     out: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lower = name.lower()
-        if lower in dropped or "_" in lower or (lower.startswith(_OF_THE_CLIENT) and not _kept(route, lower)):
-            continue
-        out.add(name, value)
+        if not (lower in dropped or "_" in lower or lower.startswith(hidden)):
+            out.add(name, value)
     out["Accept-Encoding"] = "identity"
     if is_json:
         out["Content-Type"] = "application/json"
     if upstream.forward_client:
-        out["X-Forwarded-For"] = ", ".join([*headers.getall("X-Forwarded-For", ()), peer])
-        out.setdefault("X-Forwarded-Proto", scheme)
-        out.setdefault("X-Forwarded-Host", headers.get("Host", ""))
+        out.update(_forwarded(headers, peer=peer, scheme=scheme, is_trusted=is_trusted))
     for name, value in upstream.headers.items():
         out[name] = value
     return out
 
 
-def _kept(route: Route, lower: str) -> bool:
-    return route.upstream.forward_client and not lower.startswith("sec-fetch-")
+def _forwarded(headers: CIMultiDictProxy[str], *, peer: str, scheme: str, is_trusted: bool) -> dict[str, str]:
+    """Return who asked, by our own eyes and, if the peer is trusted, by its word too."""
+    said = headers if is_trusted else {}
+    before = headers.getall("X-Forwarded-For", ()) if is_trusted else ()
+    return {
+        "X-Forwarded-For": ", ".join([*before, peer]),
+        "X-Forwarded-Proto": said.get("X-Forwarded-Proto", scheme),
+        "X-Forwarded-Host": said.get("X-Forwarded-Host", headers.get("Host", "")),
+    }

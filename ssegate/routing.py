@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 from ssegate.config import Route
 from ssegate.wire.errors import ClientError
 
 __all__ = ["Router"]
 
+_DOTS = frozenset({".", ".."})
 _NEVER = frozenset({"TRACE", "CONNECT"})
 """Methods that no route takes: they are about the connection, not about a resource."""
 
@@ -27,8 +29,11 @@ class Router:
         Return the routes whose path fits, in order.
 
         Raises:
-            ClientError: ``not_found``.
+            ClientError: ``not_found``; ``bad_request`` for a path with ``..``, which an upstream would read as
+                another path than the one a route was found for.
         """
+        if not _DOTS.isdisjoint(unquote(path).split("/")):
+            raise ClientError("bad_request", "the path must not hold '.' or '..' as a segment")
         fitting = [route for route in self._routes if _fits(route, path)]
         if not fitting:
             raise ClientError("not_found", "no route for this path")

@@ -118,7 +118,9 @@ class DataPort:
     async def _stream(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         request, shared = exchange.request, self._shared
         stream_id = chosen_id(request.headers.get("X-Stream-ID") or request.rel_url.query.get("stream_id"))
-        context = Context(stream_id, int(time.time()), planned.wants_usage)
+        context = Context(
+            stream_id, int(time.time()), planned.wants_usage, completions=_is_legacy(exchange.path)
+        )
         relay = Relay(
             request,
             _terms(exchange, route, stream_id),
@@ -237,7 +239,12 @@ def _passed_error(exchange: Exchange, failure: Failure, report: RequestReport) -
 def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) -> Call:
     request = exchange.request
     headers = forward_headers(
-        route, request.headers, peer=exchange.peer, scheme=request.scheme, is_json=planned.from_prompt
+        route,
+        request.headers,
+        peer=exchange.peer,
+        is_trusted=exchange.is_from_trusted_proxy,
+        scheme=request.scheme,
+        is_json=planned.from_prompt,
     )
     body: Body = planned.body or None
     if planned.body is None:
@@ -289,6 +296,11 @@ def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
         secrets=exchange.secrets(),
         prices=exchange.world.prices,
     )
+
+
+def _is_legacy(path: str) -> bool:
+    """Tell whether the client asked OpenAI's older completions, whose chunks look different."""
+    return path.endswith("/completions") and not path.endswith("/chat/completions")
 
 
 def _empty(status: int, headers: CIMultiDict[str]) -> Response:

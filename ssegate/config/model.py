@@ -32,13 +32,15 @@ from ssegate.config.sections import (
     Tls,
     said,
 )  # fmt: skip
+from ssegate.wire.dialects import DIALECTS
+from ssegate.wire.formats import FORMATS
 
 __all__ = ["BUILT_DIALECTS", "BUILT_OUTPUTS", "File", "Route", "Upstream"]
 
-# The parts of DialectName and Output that this version can do; to be replaced by the keys of
-# ssegate.wire.dialects.DIALECTS and ssegate.wire.formats.FORMATS plus the words that stand for a choice.
-BUILT_DIALECTS = ("auto", "openai", "anthropic", "ollama", "text")
-BUILT_OUTPUTS = ("auto", "native", "openai", "same", "raw")
+# The parts of DialectName and Output that this version can do: what is in the tables, and the words that
+# stand for a choice.
+BUILT_DIALECTS = ("auto", *DIALECTS)
+BUILT_OUTPUTS = ("auto", *FORMATS, "same", "raw")
 
 DialectName = Literal[
     "auto", "openai", "responses", "anthropic", "gemini", "bedrock", "ollama", "cohere", "tgi", "llamacpp",
@@ -129,7 +131,7 @@ class Route(Section):
     """Merged over the client's JSON body."""
     default: Empty[fields.JSONObject] = said({})
     """Put into the client's JSON body only where absent."""
-    unset: list[Text] = []
+    unset: list[Text] = said([])
     """Keys removed from the client's JSON body."""
     from_prompt: FromPrompt | None = None
     """Accept {"prompt": …} and ?prompt=… and build the upstream's body from it."""
@@ -158,7 +160,7 @@ class File(Section):
     """For idle client connections; keep it above your load balancer's."""
     open: bool = False
     """Allow a listener that others can reach and that spends the gate's own credential for anybody."""
-    trusted_proxies: list[httpfields.Net] = []
+    trusted_proxies: list[httpfields.Net] = said([])
     """Networks whose X-Forwarded-For is believed."""
     cors: Empty[Cors] = said({})
     """Cross-origin use by web pages."""
@@ -183,5 +185,5 @@ class File(Section):
     """Where requests go, by name."""
     defaults: Empty[Route] = said({})
     """Any route key, for routes that do not say it themselves."""
-    routes: list[Route] = []
+    routes: list[Route] = said([])
     """First match wins."""

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ssegate.wire.batching import Batcher, Unbatched
-from ssegate.wire.events import Carried, Event, Failure, Finish
+from ssegate.wire.events import (
+    Carried,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+)
+from ssegate.wire.formats.encoding import SSE
 from ssegate.wire.seams import Context, Format
 from ssegate.wire.stats import Stats
 
@@ -107,9 +117,15 @@ class Outflow:
 
     def _write(self, events: Iterable[Event | Carried], now: float) -> None:
         for event in events:
-            count = getattr(event, "count", 0)
-            self._stats.sent_deltas += count
-            self._append(self._encoded(event, self._running(now) if count else b""))
+            match event:
+                case Text() | Reasoning() | Refusal() | ToolCall():
+                    self._stats.sent_deltas += event.count
+                    self._append(self._encoded(event, self._running(now)))
+                case Carried():
+                    self._stats.sent_deltas += event.count
+                    self._append(self._encoded(event, self._running(now) if event.count else b""))
+                case _:
+                    self._append(self._encoded(event, b""))
 
     def _encoded(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         return [] if self.format is None else self.format.encode(event, metadata)
@@ -122,7 +138,7 @@ class Outflow:
 
     def _append(self, blocks: list[bytes]) -> None:
         self._stats.events_out += len(blocks)
-        if self._numbered:
+        if self._numbered and self.format is not None and self.format.content_type == SSE:
             blocks = [self._number(block) for block in blocks]
         self._out += blocks
 

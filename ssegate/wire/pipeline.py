@@ -121,7 +121,6 @@ class Pipeline:
         self._framer: Framer | None = None
         self._dialect: Dialect | None = None
         self._carries = False
-        self._is_document = False
         self._mender = Mender(context.stream_id)
         self._outflow = Outflow(
             context,
@@ -177,7 +176,8 @@ class Pipeline:
         if self.outcome is None and self.unclaimed is None:
             assert self._dialect is not None
             self._take_events(self._dialect.close(), now)
-            self._end(now)
+            if self.outcome is None:
+                self._end(now)
         return self._take(now)
 
     def fail(self, failure: Failure, now: float) -> bytes:
@@ -283,12 +283,9 @@ class Pipeline:
         if at_end and not (self._has_content or self._finished_choices):
             # JSON that a named dialect could not use.
             self._reject(NotAStream("", "the JSON is not an LLM answer"), now)
-        elif found.is_document and self._settings.output == "same":
-            # The vendor's own client asked the vendor's own server: a whole answer goes back whole.
-            self._pass_on(self._recogniser.head)
 
     def _bind(self, found: Recognised) -> None:
-        self._framer, self._dialect, self._is_document = found.framer, found.dialect, found.is_document
+        self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
             self._outflow.format = make("same", name, self._context)
@@ -299,11 +296,8 @@ class Pipeline:
         if verdict.code or (self.is_open and not self._is_raw):
             self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
         else:
-            self._pass_on(self._recogniser.head)
-
-    def _pass_on(self, head: bytearray) -> None:
-        self.unclaimed = bytes(head)
-        self._outflow.clear()
+            self.unclaimed = bytes(self._recogniser.head)
+            self._outflow.clear()
 
     def _take_frame(self, frame: Frame, now: float) -> None:
         assert self._dialect is not None

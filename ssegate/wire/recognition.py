@@ -42,9 +42,6 @@ class Recognised:
     framer: Framer
     dialect: Dialect
     frames: list[Frame]
-    is_document: bool
-    """One complete JSON answer, not a stream."""
-
     fault: WireError | None = None
     """Broken framing right behind *frames*."""
 
@@ -86,7 +83,7 @@ class Recogniser:
         name = self._name(at_end)
         if name is None:
             return None
-        return Recognised(self._framer, DIALECTS[name](), self._frames, self._framing == "json", self._fault)
+        return Recognised(self._framer, DIALECTS[name](), self._frames, self._fault)
 
     def _make_framer(self, framing: str | None) -> Framer:
         if framing == "html":

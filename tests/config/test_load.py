@@ -135,6 +135,19 @@ def test_tags_beyond_the_core_schema_are_refused(text):
     assert problem[:2] == (("a",), "unknown tag: only plain values, lists and mappings are read")
 
 
+@pytest.mark.parametrize("text", ["a: !!int x", "a: !!float x", "a: " + "9" * 5000])
+def test_a_number_that_cannot_be_read_is_refused(text):
+    """Its tag says a number, its text does not, or it is too long for one."""
+    ((path, message, _),) = problems(text)
+    assert path == ("a",)
+    assert message.startswith("cannot be read as ")
+
+
+def test_text_that_is_no_unicode_is_refused():
+    """A lone surrogate cannot be in a file, but can be in a string."""
+    assert problems("a: \ud800")[0][1].startswith("not YAML: ")
+
+
 def test_a_value_that_holds_itself_is_refused():
     """A loop of aliases ends in a problem, not in a loop."""
     assert problems("a: &a [1, *a]\n")[0][:2] == (("a", 1), "refers to itself")
@@ -165,6 +178,7 @@ def test_merges_of_merges_do_not_explode():
         ("a: 1\n---\nb: 2\n", (1, 0)),
         ("a: 1\nb: \x01\n", (1, 3)),
         ("a: b: c\n", (0, 4)),
+        ("a: [b: *c\n", (0, 7)),
         ("[" * 3000, (0, 0)),
     ],
 )

@@ -84,10 +84,10 @@ ssegate.yaml:17:13: routes[1].resume: resume is not built yet in this version
 
 def test_a_tab_before_the_place_stays_a_tab():
     """The caret stands under the value wherever the terminal puts its tab stops."""
-    assert report("listen:\t8080\n" + GOOD) == (
-        "ssegate.yaml:1:9: listen: expected host:port, such as 127.0.0.1:8080 or [::1]:8080, or unix:/path\n"
-        "listen:\t8080\n"
-        "       \t^"
+    assert report('prices: {"a\tb": {input: x, output: 1}}\n' + GOOD) == (
+        'ssegate.yaml:1:25: prices["a\tb"].input: expected a number\n'
+        'prices: {"a\tb": {input: x, output: 1}}\n'
+        "           \t            ^"
     )
 
 
@@ -274,6 +274,13 @@ def test_an_empty_file_says_what_is_needed(text):
     found = report(text)
     assert "ssegate.yaml:1:1: upstreams: is needed: at least one" in found
     assert "ssegate.yaml:1:1: routes: is needed: at least one; for every path `routes: [{path: /*}]`" in found
+
+
+def test_a_file_of_an_unknown_tag_is_one_problem():
+    """Nothing is read below it."""
+    assert report("!config {a: 1}") == (
+        "ssegate.yaml:1:1: unknown tag: only plain values, lists and mappings are read\n!config {a: 1}\n^"
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "hello", "5"])

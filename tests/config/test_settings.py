@@ -1,6 +1,9 @@
 """What the rest of the program meets: addresses, upstreams, routes, and where they lead."""
 
+import copy
 import dataclasses
+import functools
+import json
 from ipaddress import ip_network
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssegate.config import Address, from_upstream, load, parse, route_lines
+from ssegate.config.load import read
 from ssegate.config.settings import Route, Upstream
 from ssegate.wire.errors import ConfigError
 
@@ -260,6 +264,40 @@ def test_defaults_are_those_of_the_contract():
     assert (route.metadata, route.hold, route.heartbeat, route.on_disconnect) == (None, 10.0, 15.0, "cancel")
     assert (route.max_event, route.max_stream, route.max_body) == (16 << 20, 256 << 20, 64 << 20)
     assert (route.set, route.default, route.unset, route.from_prompt) == ({}, {}, (), None)
+
+
+def places(tree, at=()):
+    yield at
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in inside:
+        yield from places(value, (*at, key))
+
+
+TREE = read(FULL, "f", {}).tree
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inside: st.lists(inside, max_size=2) | st.dictionaries(st.text(max_size=3), inside, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(st.sampled_from(list(places(TREE))[1:]), JUNK)
+def test_any_value_in_any_place_is_taken_or_refused(path, junk):
+    """No config, however wrong, makes another error than ConfigError."""
+    tree = copy.deepcopy(TREE)
+    parent = functools.reduce(lambda inside, key: inside[key], path[:-1], tree)
+    parent[path[-1]] = junk
+
+    try:
+        config = parse(json.dumps(tree), "f", {})
+    except ConfigError as exc:
+        assert str(exc).startswith("f:1:")
+    else:
+        assert len(config.routes) == len(tree["routes"])
 
 
 @pytest.mark.parametrize("word", ["off", "false", "null", "~", ""])
