@@ -29,8 +29,8 @@ class Router:
         Return the routes whose path fits, in order.
 
         Raises:
-            ClientError: ``not_found``; ``bad_request`` for a path with ``..``, which an upstream would read as
-                another path than the one a route was found for.
+            ClientError: ``not_found``; ``bad_request`` for a path with ``..``, which an upstream would take
+                for another path than the one that a route was found for.
         """
         if not _DOTS.isdisjoint(unquote(path).split("/")):
             raise ClientError("bad_request", "the path must not hold '.' or '..' as a segment")

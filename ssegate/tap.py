@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from aiohttp import ClientResponse
-from aiohttp.client_proto import ResponseHandler
+from aiohttp.helpers import TimerNoop
 from aiohttp.streams import StreamReader
 
 __all__ = ["Sink", "attach", "detach"]
@@ -32,22 +32,33 @@ class Sink(Protocol):
         """The body broke off."""
 
 
+class _Hook(TimerNoop):
+    """
+    Holds the sink in the reader's slot for a timer, which only who waits for data asks.
+
+    The sink belongs to the one body: the connection may carry the next one before the last word on this.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+
 class _Tap(StreamReader):
     # No slots of its own: only then may an object change into this class.
     __slots__ = ()
+    _timer: _Hook
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        self._protocol.ssegate_sink.on_data(data)  # type: ignore[attr-defined]
+        self._timer.sink.on_data(data)
         return False
 
     def feed_eof(self) -> None:
         super().feed_eof()
-        self._protocol.ssegate_sink.on_end()  # type: ignore[attr-defined]
+        self._timer.sink.on_end()
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        super().set_exception(exc)
-        exc.__cause__ = exc.__cause__ or exc_cause
-        self._protocol.ssegate_sink.on_error(exc)  # type: ignore[attr-defined]
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        super().set_exception(exc, *cause)
+        self._timer.sink.on_error(exc)
 
     # The borders of HTTP chunks mean nothing to us, and remembering them would grow without end.
     def begin_http_chunk_receiving(self) -> None: ...
@@ -63,11 +74,10 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
         False if aiohttp's internals are not as this module knows them; nothing has been changed then.
     """
     reader = response.content
-    if type(reader) is not StreamReader or not isinstance(reader._protocol, ResponseHandler):
+    if type(reader) is not StreamReader:
         return False
-    protocol = reader._protocol
     buffered = reader.read_nowait(-1) if reader.exception() is None else b""
-    protocol.ssegate_sink = sink  # type: ignore[attr-defined]
+    reader._timer = _Hook(sink)
     reader.__class__ = _Tap
     if buffered:
         sink.on_data(buffered)
@@ -82,5 +92,5 @@ def detach(response: ClientResponse) -> None:
     """Give *response* its own reader back; what comes from now on is read in the ordinary way."""
     reader = response.content
     if type(reader) is _Tap:
+        reader._timer = TimerNoop()  # type: ignore[assignment]
         reader.__class__ = StreamReader  # type: ignore[assignment]
-        del reader._protocol.ssegate_sink  # type: ignore[attr-defined]

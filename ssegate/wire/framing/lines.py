@@ -41,9 +41,9 @@ class NDJSON:
         self._check(len(self._line))
 
     def close(self) -> Iterator[Frame]:
-        """Yield a last line without its newline, which is common; a cut one fails where JSON is read."""
+        """Yield a last line without its newline, as ``unfinished``: a whole document, or a cut one."""
         if document := self._strip(bytes(self._line)):
-            yield Frame("", document)
+            yield Frame("", document, irregular="unfinished")
         self._line.clear()
 
     def _strip(self, line: bytes) -> bytes:

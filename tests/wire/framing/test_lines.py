@@ -29,6 +29,11 @@ def test_a_line_is_a_frame(body, lines):
     assert payloads("ndjson", bytewise(body)) == lines
 
 
+def test_a_last_line_without_its_newline_is_marked():
+    """A cut line must not be taken for a broken one."""
+    assert [frame.irregular for frame in framed("ndjson", [b'{"a":1}\n{"b"'])] == ["", "unfinished"]
+
+
 @pytest.mark.parametrize("body", [b'{"a":1}\n{"aaaaaa":1}\n', b'{"a":1}\n{"aaaaaa"'])
 def test_lines_before_one_that_is_too_large_are_yielded(body):
     """What was whole is not lost."""

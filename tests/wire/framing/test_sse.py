@@ -111,7 +111,8 @@ def test_a_bare_object_does_not_wait_for_what_follows():
     framer = FRAMINGS["sse"](PLENTY)
 
     assert list(framer.feed(b'data: a\n\n{"error":{"message":"}{"}}\n'))[1].irregular == "bare"
-    assert list(framer.feed(b'{\n "error": "x"\n}\n'))[0].irregular == "bare"
+    (frame,) = framer.feed(b'{\n "error": 1\n}\n')
+    assert frame.irregular == "bare"
 
 
 def test_a_lone_cr_at_the_end_of_a_read_ends_the_event():
@@ -179,16 +180,38 @@ def test_an_endless_line_is_not_kept():
     assert peak < 3 << 20
 
 
-FRAGMENTS = st.sampled_from(
-    [b"data: ", b"data:", b"a", b"\n", b"\r", b"\r\n", b"\n\n", b"event: x", b"id: 1", b"id: \0", b":", b" "]
-    + [b"error: {}", b'{"a":1}', b"{", b"}", b"\xef\xbb\xbf", b"\xff", b"\xe2\x82", b"retry: 1", b"data"]
+FIELDS = (
+    b"data: ",
+    b"data:",
+    b"data",
+    b"event: x",
+    b"id: 1",
+    b"id: \0",
+    b"retry: 1",
+    b"error: {}",
+    b":",
+    b" ",
+)
+PARTS = (
+    *FIELDS,
+    b"a",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b'{"a":1}',
+    b"{",
+    b"}",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"\xe2\x82",
 )
 
 
-@given(st.lists(FRAGMENTS, max_size=30), st.data())
-def test_no_cuts_at_all_change_the_frames(fragments, data):
+@given(st.lists(st.sampled_from(PARTS), max_size=30), st.data())
+def test_no_cuts_at_all_change_the_frames(parts, data):
     """However often and wherever a body is cut, its frames stay the same."""
-    body = b"".join(fragments)
+    body = b"".join(parts)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(body)), max_size=6)))
     cut = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
 
