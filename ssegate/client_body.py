@@ -32,7 +32,14 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
     if not accepts_json(allowed[0], content_type) or "Content-Encoding" in request.headers:
         return None, None
     raw = await _whole(request, max(route.max_body for route in allowed))
-    return raw, read_json(raw) if raw.strip() else None
+    if not raw.strip():
+        return raw, None
+    try:
+        return raw, read_json(raw)
+    except ClientError:
+        if content_type or allowed[0].from_prompt is not None:
+            raise
+        return raw, None  # nobody called it JSON
 
 
 async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:

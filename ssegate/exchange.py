@@ -59,6 +59,8 @@ class Exchange:
     route: Route | None = None
     cors: CIMultiDict[str] = field(default_factory=CIMultiDict)
     upstream: ClientResponse | None = None
+    is_booked: bool = False
+    """Log line and metrics of it are made, or made by the relay."""
 
     @property
     def errors_as_events(self) -> bool:
@@ -102,6 +104,7 @@ class Exchange:
         if self.errors_as_events and shape in ("native", "openai"):
             form = make(shape, "auto", Context("-", int(time.time())))
             head["Cache-Control"] = "no-cache, no-transform"
+            head["X-Accel-Buffering"] = "no"
             head["Content-Type"] = form.content_type
             return Response(headers=head, body=b"".join(form.fail(failure, b"")))
         head.extend(retry_headers(failure, time.time()))

@@ -73,9 +73,6 @@ async def send_head(
 ) -> StreamResponse:
     """Send the head of an answer whose body follows."""
     answer = StreamResponse(status=status, reason=reason, headers=headers)
-    # Otherwise aiohttp would label a body without a type.
-    if "Content-Type" not in headers:
-        answer.headers["Content-Type"] = "application/octet-stream"
     await answer.prepare(request)
     return answer
 

@@ -308,7 +308,7 @@ class Relay:
         if response is None or response.closed:
             return
         if (self._outcome or self._pipeline.outcome) == "completed":
-            self._loop.call_later(_REUSE_SECONDS, response.close)
+            self._upstreams.end_within(_REUSE_SECONDS, response)
         else:
             response.close()
 

@@ -159,11 +159,11 @@ def plan(
     url = _target(route, path, query)
     if body is None:
         return Plan(wanted, method, url, raw, output)
-    edited, wants_usage = _edit(route, body, path, wanted)
+    # The body's language is that of the path it goes to, whatever the client's path is called.
+    edited, wants_usage = _edit(route, body, route.target(path), wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    choices = _integer(body.get("n")) or 1
-    return Plan(wanted, method, url, encoded, output, wants_usage, choices)
+    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(body))
 
 
 def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JSONObject | None) -> Plan:
@@ -173,10 +173,13 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
     if not prompt:
         raise ClientError("bad_request", "prompt is required")
     built = _decode_object(msgspec.json.encode(_filled(route.from_prompt.body, prompt)))
-    target_path = route.upstream_path or path
-    edited, wants_usage = _edit(route, built, target_path, wants_stream=True)
+    wanted = _asked(query, body) != _FALSE
+    edited, wants_usage = _edit(route, built, route.target(path), wanted)
+    if not wanted:
+        # Said aloud, because some upstreams stream unless they are told not to.
+        edited["stream"] = _FALSE
     return Plan(
-        wants_stream=True,
+        wants_stream=wanted,
         method="POST",
         url=_target(route, path, query),
         body=msgspec.json.encode(edited),
@@ -221,10 +224,7 @@ def _wants_stream(
     route: Route, output: str, method: str, path: str, query: str, body: JSONObject | None
 ) -> bool:
     """Decide from the request alone whether a stream is wanted."""
-    asked = body.get("stream") if body is not None else None
-    if asked is None and "stream=" in query:
-        value = dict(parse_qsl(query)).get("stream", "").lower()
-        asked = {"true": _TRUE, "1": _TRUE, "false": _FALSE, "0": _FALSE}.get(value)
+    asked = _asked(query, body)
     if asked in (_TRUE, _FALSE):
         return asked == _TRUE
     if path.endswith(_STREAM_SUFFIXES):
@@ -236,7 +236,16 @@ def _wants_stream(
     return output in ("native", "vercel", "text") and (route.prefix is None or path.endswith(_LLM_SUFFIXES))
 
 
-def _edit(route: Route, body: JSONObject, path: str, wants_stream: bool) -> tuple[JSONObject, bool]:
+def _asked(query: str, body: JSONObject | None) -> msgspec.Raw | None:
+    """Return what the client itself says of ``stream``, in its body or else in its query."""
+    asked = body.get("stream") if body is not None else None
+    if asked is None and "stream=" in query:
+        value = dict(parse_qsl(query)).get("stream", "").lower()
+        asked = {"true": _TRUE, "1": _TRUE, "false": _FALSE, "0": _FALSE}.get(value)
+    return asked
+
+
+def _edit(route: Route, body: JSONObject, target: str, wants_stream: bool) -> tuple[JSONObject, bool]:
     """Return the body for the upstream, and whether the client itself asked for a usage chunk."""
     edited = dict(body)
     for key, value in route.default.items():
@@ -251,15 +260,15 @@ def _edit(route: Route, body: JSONObject, path: str, wants_stream: bool) -> tupl
         edited["model"] = _raw(alias)
     if not wants_stream:
         return edited, True
-    if edited.get("stream") != _TRUE and not path.endswith((*_STREAM_SUFFIXES, *_STREAMS_UNASKED)):
+    if edited.get("stream") != _TRUE and not target.endswith((*_STREAM_SUFFIXES, *_STREAMS_UNASKED)):
         edited["stream"] = _TRUE
-    return edited, _ask_for_usage(route, edited, body, path)
+    return edited, _ask_for_usage(route, edited, body, target)
 
 
-def _ask_for_usage(route: Route, edited: JSONObject, body: JSONObject, path: str) -> bool:
+def _ask_for_usage(route: Route, edited: JSONObject, body: JSONObject, target: str) -> bool:
     """Have OpenAI-shaped upstreams tell their usage; return whether the client had asked for it itself."""
     asked = _options(body).get("include_usage") == _TRUE
-    if not path.endswith(_OPENAI_SUFFIXES):
+    if not target.endswith(_OPENAI_SUFFIXES):
         return asked
     if "stream_options" in route.set and route.set["stream_options"] is None:
         # The way to say that this upstream does not know the option.
@@ -267,6 +276,12 @@ def _ask_for_usage(route: Route, edited: JSONObject, body: JSONObject, path: str
         return asked
     edited["stream_options"] = _raw({**_options(edited), "include_usage": True})
     return asked
+
+
+def _choices(body: JSONObject) -> int:
+    """Return how many answers were asked for: ``n`` for each prompt where legacy completions have several."""
+    prompts = _decoded(body.get("prompt"), list[str | list[int]])
+    return (_integer(body.get("n")) or 1) * len(prompts or [""])
 
 
 def _options(body: JSONObject) -> JSONObject:

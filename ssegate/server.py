@@ -66,9 +66,14 @@ class DataPort:
         now = asyncio.get_running_loop().time()
         exchange = Exchange(request, self._shared.world, now, request.rel_url.raw_path)
         try:
-            return await self._answer(exchange)
+            answer = await self._answer(exchange)
         except ClientError as refusal:
             return self._refuse(exchange, refusal)
+        if not exchange.is_booked:
+            report = exchange.report()
+            report.status = answer.status
+            self._book_request(exchange, report)
+        return answer
 
     async def _answer(self, exchange: Exchange) -> StreamResponse:
         request, path = exchange.request, exchange.path
@@ -130,6 +135,7 @@ class DataPort:
             self._book,
         )
         shared.streams.add(relay)
+        exchange.is_booked = True
         shared.metrics.stream_started(route.name)
         connection = request.protocol
         assert isinstance(connection, Connection)
@@ -225,6 +231,7 @@ class DataPort:
         return answer
 
     def _book_request(self, exchange: Exchange, report: RequestReport) -> None:
+        exchange.is_booked = True
         report.duration = asyncio.get_running_loop().time() - exchange.began_at
         self._shared.metrics.request_ended(report)
         log_request(report)

@@ -60,6 +60,7 @@ class Upstreams:
 
     def __init__(self) -> None:
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._ending: set[ClientResponse] = set()
 
     async def start(self) -> None:
         """Open the sessions; needs a running loop."""
@@ -73,6 +74,8 @@ class Upstreams:
 
     async def stop(self) -> None:
         """Close every connection."""
+        for response in list(self._ending):
+            self._end(response)
         for session in (self._decoding, self._passing, self._fresh):
             await session.close()
         await self._connector.close()
@@ -108,10 +111,19 @@ class Upstreams:
                 return await self._send(session, call, seen)
         except UpstreamError as error:
             stale = error.failure.code == "upstream_disconnected" and seen.reused
-            if not stale or not isinstance(call.body, bytes | None):
+            if not stale or _had_begun(error.__cause__) or not isinstance(call.body, bytes | None):
                 raise
         with _mapped(call.upstream.name):
             return await self._send(self._fresh, call, seen)
+
+    def end_within(self, seconds: float, response: ClientResponse) -> None:
+        """Close *response* in *seconds*; should its body have ended by then, its connection is kept."""
+        self._ending.add(response)
+        asyncio.get_running_loop().call_later(seconds, self._end, response)
+
+    def _end(self, response: ClientResponse) -> None:
+        self._ending.discard(response)
+        response.close()
 
     async def _send(self, session: ClientSession, call: Call, seen: SimpleNamespace) -> ClientResponse:
         response = await session.request(
@@ -143,8 +155,18 @@ def _reuse_trace() -> TraceConfig:
     async def reused(_session: ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.reused = True
 
+    async def made(_session: ClientSession, context: SimpleNamespace, _params: object) -> None:
+        # The client itself tries a GET again; what that new connection meets is no stale one.
+        context.trace_request_ctx.reused = False
+
     trace.on_connection_reuseconn.append(reused)
+    trace.on_connection_create_end.append(made)
     return trace
+
+
+def _had_begun(error: BaseException | None) -> bool:
+    """Tell whether an answer broke off inside its head: the client keeps what it read in ``message``."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 
 def _end_with_connection(response: ClientResponse) -> None:

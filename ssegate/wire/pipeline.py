@@ -196,10 +196,11 @@ class Pipeline:
         if now >= self._hold_until and self.format is not None:
             self.is_open = True
         batch_until = self._outflow.deadline
-        if (failure := self._clocks.expired(now)) is not None:
+        failure = self._clocks.expired(now)
+        if self._finish_until is not None and (failure is not None or now >= self._finish_until):
+            self._complete(now)  # a clock that runs out now finds the answer complete
+        elif failure is not None:
             self._fail(failure, now)
-        elif self._finish_until is not None and now >= self._finish_until:
-            self._complete(now)
         elif batch_until is not None and now >= batch_until:
             self._outflow.flush(now)
         elif now >= self._heartbeat_at:
@@ -227,6 +228,8 @@ class Pipeline:
     @property
     def deadline(self) -> float | None:
         """The moment by which ``tick`` must be called; None: never."""
+        if self.outcome is not None:
+            return None
         hold_until = _NEVER if self.is_open or self.format is None else self._hold_until
         due = min(
             _or_never(self._clocks.deadline),
@@ -360,6 +363,7 @@ class Pipeline:
         self._clocks.content(now)
 
     def _note_finish(self, finish: Finish, now: float) -> None:
+        self.is_open = True
         self._finished_choices.add(finish.choice)
         if self.finish is None or finish.choice == 0:
             self.finish = finish
@@ -416,8 +420,7 @@ class Pipeline:
     def _fail(self, failure: Failure, now: float) -> None:
         self._flush_all(now)
         self._outflow.release(b"")
-        for secret in self._settings.secrets:
-            failure.message = failure.message.replace(secret, "***")
+        _redact(failure, self._settings.secrets)
         self.failure = classified(failure, own_credential=self._settings.own_credential)
         self.outcome = CODES[self.failure.code].outcome or "internal"
         if self.is_open:
@@ -443,6 +446,15 @@ def _batcher(settings: Settings) -> Batcher | Unbatched:
     if settings.batch_delay is None:
         return Unbatched()
     return Batcher(settings.batch_size, settings.batch_delay)
+
+
+def _redact(failure: Failure, secrets: tuple[str, ...]) -> None:
+    """Strike *secrets* out of all that *failure* quotes."""
+    for name in ("message", "upstream_type", "upstream_code", "upstream_param"):
+        if isinstance(text := getattr(failure, name), str):
+            for secret in secrets:
+                text = text.replace(secret, "***")
+            setattr(failure, name, text)
 
 
 def _or_never(moment: float | None) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.payload import loads
 from ssegate.wire.errors import SSEGateError, WireError
 from ssegate.wire.events import Frame
 from ssegate.wire.framing import FRAMINGS
@@ -118,10 +119,24 @@ class Recogniser:
             raise self._fault
         if not at_end and len(self._frames) <= _UNDECIDED_FRAMES:
             return None
+        if at_end and self._is_cut():
+            raise NotAStream("upstream_truncated", "the upstream's stream ended inside its first event")
         if self._framing != "sse":
             raise NotAStream("", "the JSON is not an LLM answer")
         seen = bytes(self.head[:200]).decode(errors="backslashreplace")
         raise NotAStream("upstream_content_type", f"the stream is in no known dialect; it begins {seen!r}")
+
+    def _is_cut(self) -> bool:
+        """Whether a body of events ended before one of them was whole: nobody can tell whose it was."""
+        match self._frames:
+            case []:
+                return True
+            case [Frame(irregular="unfinished") as frame]:
+                try:
+                    loads(frame.data)
+                except WireError:
+                    return True
+        return False
 
     def _plain_text(self) -> str:
         if self._dialect not in ("auto", "text"):

@@ -26,7 +26,7 @@ GROWING = frozenset(
 """Members whose strings are pieces of one; of any other, a client may use each value."""
 
 UNSTEADY = frozenset({"created", "obfuscation", "p"})
-"""Members that differ from chunk to chunk and say nothing by it: padding, and a time that only the first gives."""
+"""Members that differ from chunk to chunk and say nothing by it: padding, and a time; the first is kept."""
 
 Chunk = ChatCompletionChunk | Completion
 
@@ -54,16 +54,17 @@ class Reading:
 
     def joined(self, member: str, choice: int = 0) -> str:
         """Return the pieces of a string member of *choice*, joined."""
-        said = (c.get("delta", c) for chunk in self.chunks for c in chunk["choices"] if c["index"] == choice)
-        return "".join(delta.get(member) or "" for delta in said)
+        choices = (said for chunk in self.chunks for said in chunk["choices"] if _index(said) == choice)
+        pieces = (said.get("delta", said).get(member) for said in choices)
+        return "".join(piece for piece in pieces if isinstance(piece, str))  # Mistral's may be lists
 
     def calls(self, choice: int = 0) -> list[tuple[str, str]]:
         """Return name and arguments of the tool calls of *choice*."""
         message: dict[object, object] = {}
         for chunk in self.chunks:
             for said in chunk["choices"]:
-                if said["index"] == choice and (calls := said["delta"].get("tool_calls")):
-                    message = accumulate_delta(message, {"tool_calls": calls})
+                if _index(said) == choice and (calls := said["delta"].get("tool_calls")):
+                    message = accumulate_delta(message, {"tool_calls": _copy(calls)})
         calls = message.get("tool_calls", [])
         return [(call["function"]["name"], call["function"]["arguments"]) for call in calls]  # type: ignore[attr-defined]
 
@@ -71,7 +72,7 @@ class Reading:
     def reasons(self) -> dict[int, str]:
         """The finish reason of each choice."""
         choices = (choice for chunk in self.chunks for choice in chunk["choices"])
-        return {choice["index"]: choice["finish_reason"] for choice in choices if choice.get("finish_reason")}
+        return {_index(choice): choice["finish_reason"] for choice in choices if choice.get("finish_reason")}
 
     @property
     def usage(self) -> dict[str, Any] | None:
@@ -82,7 +83,7 @@ class Reading:
     @property
     def members(self) -> dict[str, Any]:
         """
-        Every member of every chunk by its path: strings that grow are joined, of others each new value is kept.
+        Every member of every chunk by its path: strings that grow, joined; of others each new value.
         """
         values: dict[str, list[Any]] = {}
         for chunk in self.chunks:
@@ -100,40 +101,50 @@ class Reading:
         try:
             for chunk in self.chunks:
                 for choice in chunk["choices"]:
-                    message = messages.setdefault(choice["index"], {})
-                    messages[choice["index"]] = accumulate_delta(message, _copy(choice.get("delta", {})))
+                    message = messages.setdefault(_index(choice), {})
+                    messages[_index(choice)] = accumulate_delta(message, _copy(choice.get("delta", {})))
         except (TypeError, RuntimeError) as exc:
             return type(exc)
         return messages
 
 
-async def read(stream: AsyncIterable[Chunk]) -> Reading:
-    """Read *stream* to its end, or to what the SDK raises on the way."""
+async def read(stream: AsyncIterable[Chunk], *, snapshot: bool = False) -> Reading:
+    """
+    Read *stream* to its end, or to what the SDK raises on the way.
+
+    Args:
+        snapshot: Let the SDK's own helper accumulate too; it takes a millisecond a chunk.
+    """
     reading = Reading()
-    state = ChatCompletionStreamState[None]()
+    state = ChatCompletionStreamState[None]() if snapshot else None
     try:
         async for chunk in stream:
             _take(reading, state, chunk)
     except openai.OpenAIError as exc:
         reading.error = exc
-    if reading.snapshot is None and reading.chunks and isinstance(chunk, ChatCompletionChunk):
+    if state is not None and reading.snapshot is None and reading.chunks:
         reading.snapshot = state.current_completion_snapshot.to_dict()
         reading.snapshot.pop("ssegate", None)
     return reading
 
 
-def _take(reading: Reading, state: ChatCompletionStreamState[None], chunk: Chunk) -> None:
+def _take(reading: Reading, state: ChatCompletionStreamState[None] | None, chunk: Chunk) -> None:
     said = _copy(chunk.to_dict())
     if "ssegate" in said:
         reading.metadata.append(said.pop("ssegate"))
     if "error" in said and said["error"] is None:
         del said["error"]  # some clients take its mere presence for an error
     reading.chunks.append(said)
-    if reading.snapshot is None and isinstance(chunk, ChatCompletionChunk):
+    if state is not None and reading.snapshot is None:
+        assert isinstance(chunk, ChatCompletionChunk)
         try:
             state.handle_chunk(chunk)
         except (TypeError, RuntimeError, AttributeError, IndexError, AssertionError) as exc:
             reading.snapshot = type(exc)  # a vendor's shape that the SDK's helper does not know
+
+
+def _index(choice: dict[str, Any]) -> int:
+    return choice.get("index", 0)  # OpenAI's own legacy completions leave it out at times
 
 
 def _copy(value: Any) -> Any:
@@ -145,7 +156,7 @@ def _copy(value: Any) -> Any:
 def _walk(path: str, value: Any, values: dict[str, list[Any]]) -> None:
     if isinstance(value, dict) and value:
         for name, item in value.items():
-            if name not in UNSTEADY or path == "" and name == "created":
+            if name not in UNSTEADY or (path == "" and name == "created"):
                 _walk(f"{path}.{name}", item, values)
     elif isinstance(value, list) and value:
         for position, item in enumerate(value):

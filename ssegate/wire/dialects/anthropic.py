@@ -83,13 +83,13 @@ class Anthropic:
         return []
 
     def carry(self, frame: Frame) -> Carried | None:
-        """Return the event as it came, unless it is a complete answer, an error or a ping."""
+        """Return the event as it came, pings too, unless it is a complete answer or an error."""
         data = self._data
         if data is None:
             return None
         if not self._repaired and (carried := self._carrier.repeat(frame)) is not None:
             return carried
-        if data.type in ("ping", "message") or any(isinstance(event, Failure) for event in self._said):
+        if data.type == "message" or any(isinstance(event, Failure) for event in self._said):
             return None
         said = self._said
         growing = None

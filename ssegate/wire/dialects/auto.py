@@ -15,6 +15,7 @@ from ssegate.wire.events import Frame
 
 __all__ = ["detect"]
 
+CHUNKS = ("chat.completion.chunk", "chat.completion", "text_completion")
 MESSAGES = {
     "message_start",
     "content_block_start",
@@ -40,10 +41,12 @@ def detect(frame: Frame) -> str | None:
 
 
 def _by_keys(document: dict[str, Any]) -> str | None:
-    if isinstance(document.get("choices"), list):
+    if isinstance(document.get("choices"), list) or document.get("object") in CHUNKS:
         return "openai"
     kind = document.get("type")
-    if kind in MESSAGES or (kind == "message" and isinstance(document.get("content"), list)):
+    if (isinstance(kind, str) and kind in MESSAGES) or (
+        kind == "message" and isinstance(document.get("content"), list)
+    ):
         return "anthropic"
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     if isinstance(document.get("done"), bool) and answers:
@@ -62,7 +65,7 @@ def _by_error(document: dict[str, Any], is_error: bool) -> str | None:
         return "ollama"
     if document.get("object") == "error" and "message" in document:
         return "openai"
-    return "openai" if is_error and ("message" in document or isinstance(error, str)) else None
+    return "openai" if is_error and not {"error", "message", "detail"}.isdisjoint(document) else None
 
 
 def _is_google(error: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ Allows = Callable[[dict[str, Any], str, str], bool]
 
 ERROR_NULL = re.compile(rb'"error"\s*:\s*null')
 STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
 CLOSING = b'"} '
 BACKSLASH = ord("\\")
 
@@ -153,19 +154,9 @@ def _span(data: bytes, name: bytes) -> tuple[int, int] | None:
             start = at + len(mark)
             if data[at - 1] == BACKSLASH or data.find(mark, start) >= 0:
                 return None
-            return start, _string_end(data, start)
+            end = REST_OF_STRING.match(data, start)
+            return (start, end.end() - 1) if end else None
     return None
-
-
-def _string_end(data: bytes, at: int) -> int:
-    while True:
-        at = data.find(b'"', at)
-        before = at - 1
-        while data[before] == BACKSLASH:
-            before -= 1
-        if (at - before) % 2:  # an even number of backslashes escapes only itself
-            return at
-        at += 1
 
 
 def _without_null_error(data: bytes) -> bytes:

@@ -42,7 +42,8 @@ def read_failure(document: Any, fallback: str = FALLBACK) -> Failure:
     if isinstance(document, list) and document:
         document = document[0]
     if not isinstance(document, dict):
-        return Failure("upstream_error", _cut(document) if isinstance(document, str) else fallback)
+        said = _cut(document) if isinstance(document, str) else ""
+        return Failure("upstream_error", said or fallback)
     error = document.get("error") or document.get("errors")
     if isinstance(error, list) and error:
         error = error[0]

@@ -9,7 +9,7 @@ from ssegate.wire.events import Failure
 
 __all__ = ["read_error"]
 
-PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
+PAGE = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 BOM = b"\xef\xbb\xbf"
 
 

@@ -67,7 +67,7 @@ class OpenAI:
             self._repaired = False
         except UNREADABLE:
             data = frame.data.strip()
-            if not data:
+            if not data or data == b"null":  # llama.cpp opens the answers to several prompts with a null
                 return []
             if data.startswith(DONE):
                 return [End()]
@@ -244,6 +244,8 @@ def _citation(annotation: Annotation, choice: int) -> Citation:
 
 def _growing(choice: Choice, event: Event) -> str | None:
     """Return the name of the string that *event*, all that the frame says, was read from."""
+    if choice.finish_reason:
+        return None  # told before, but a frame that may be the last one
     match event:
         case Text():
             return "content" if choice.delta is not None else "text"

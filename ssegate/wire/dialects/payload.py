@@ -51,14 +51,22 @@ def repair(data: bytes, model: type[Model]) -> Model:
     value = loads(data)
     if not isinstance(value, dict):
         raise WireError(f"the upstream sent JSON that is no object: {_seen(data)}")
-    return _fit_object(value, model)
+    try:
+        return _fit_object(value, model)
+    except RecursionError as exc:
+        raise WireError(f"the upstream sent JSON nested too deeply: {_seen(data)}") from exc
 
 
 def compact(value: object) -> str:
     """Return *value* as JSON text without blanks; the arguments some vendors give as an object."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        return json.dumps(value, separators=(",", ":"))  # a lone surrogate stays an escape
 
 
 def _fit_object(value: dict[str, Any], model: type[Model]) -> Model:
@@ -74,7 +82,7 @@ def _fit(value: Any, kind: Any) -> Any:
     """Return *value* as a *kind*, or what of it fits, or None."""
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
         pass
     for option in get_args(kind):
         if isinstance(value, dict) and isinstance(option, type) and issubclass(option, msgspec.Struct):

@@ -24,5 +24,6 @@ class Text:
         return [Finish("other"), End()]
 
     def carry(self, frame: Frame) -> Carried | None:
-        """Return the text as it came."""
-        return Carried(frame.event, frame.data, count=1) if frame.data else None
+        """Return the text as it came, in valid UTF-8."""
+        text = frame.data.decode(errors="replace").encode()
+        return Carried(frame.event, text, count=1) if text else None

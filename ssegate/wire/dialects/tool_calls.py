@@ -32,7 +32,8 @@ class ToolCalls:
 
     def __init__(self, choice: int) -> None:
         self._choice = choice
-        self._at: dict[int, _Open] = {}
+        self._at: dict[int, _Open] = {}  # by the upstream's index, or by place
+        self._by_id: dict[str, _Open] = {}
         self._count = 0
 
     def read(self, calls: list[Call]) -> list[ToolCall]:
@@ -69,7 +70,7 @@ class ToolCalls:
         at = call.index
         entry = self._at.get(place if at is None else at)
         if at is None and call.id:
-            entry = next((known for known in self._at.values() if known.id == call.id), entry)
+            entry = self._by_id.get(call.id, entry)
         if entry is not None and name and entry.named:
             another = bool(call.id and entry.id and call.id != entry.id)
             if another or (at is None and not call.id):
@@ -77,4 +78,6 @@ class ToolCalls:
         if entry is None:
             entry = self._at[place if at is None else at] = _Open(self._count, call.id or None)
             self._count += 1
+            if call.id:
+                self._by_id[call.id] = entry
         return entry

@@ -41,6 +41,7 @@ PRETTY = b'{\n  "a": 1\n}'
         (JSON, b"<html><body>no</body></html>", "html"),
         ("application/problem+json", b"null", "json"),
         (LINES, b'{"cut', "ndjson"),
+        (LINES, b"words", "ndjson"),
         ("application/stream+json; charset=utf-8", b'{"a":1}', "ndjson"),
         ("application/json-seq", b'\x1e{"a":1}\n', "ndjson"),
         (PLAIN, b"data: {}\n\n", "sse"),

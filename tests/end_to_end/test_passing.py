@@ -1,0 +1,447 @@
+"""Requests for which no stream was wanted, and answers that are none: both pass as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ssegate.simulate import Behaviour
+
+from .asking import ask, connected, serving
+
+CHAT = "/v1/chat/completions"
+MEGABYTE = 1 << 20
+IMAGE = b"\x89PNG\r\n\x1a\n" + os.urandom(5 * MEGABYTE)
+ALL = """
+upstreams: {{up: {{url: "{url}"}}}}
+routes: [{{path: /*, output: {output}}}]
+"""
+SSE_BODY = b': hello\r\ndata: {"choices":[]}\r\n\r\ndata: [DONE]\n\n: and more\n'
+
+
+def config(url: str, output: str = "auto") -> str:
+    return ALL.format(url=url, output=output)
+
+
+def answering(*args: Any, **kwargs: Any) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """Return an upstream's handler that always gives the same ``web.Response``."""
+
+    async def handler(request: web.BaseRequest) -> web.Response:
+        return web.Response(*args, **kwargs)
+
+    return handler
+
+
+# Answers nobody wanted as a stream
+
+
+ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "json": (200, {"Content-Type": "application/json"}, b'{"object": "list",\n "data": []}'),
+    "image": (200, {"Content-Type": "image/png"}, IMAGE),
+    "empty": (200, {"Content-Type": "text/plain"}, b""),
+    "created": (201, {"Content-Type": "application/json", "Location": "/x/1"}, b"{}"),
+    "404": (404, {"Content-Type": "application/json"}, b'{"error": {"message": "no such model"}}'),
+    "404 page": (404, {"Content-Type": "text/html"}, b"<html>not here</html>"),
+    "401": (401, {"Content-Type": "text/plain", "WWW-Authenticate": "Bearer"}, b"who are you?"),
+    "429": (429, {"Content-Type": "application/json", "Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, b"{}"),
+    "500": (500, {"Content-Type": "text/html"}, b"<html>oops</html>"),
+    "sse": (200, {"Content-Type": "text/event-stream"}, SSE_BODY),
+    "gzip": (
+        200,
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        gzip.compress(b'{"a": "%b"}' % (b"x" * 5000)),
+    ),
+    "unknown coding": (200, {"Content-Type": "application/json", "Content-Encoding": "br"}, b"\x0b\x02\x80"),
+    "etag": (200, {"Content-Type": "text/plain", "ETag": '"v1"', "X-Own": "a", "Vary": "Accept"}, b"text"),
+    "redirect": (302, {"Location": "https://elsewhere.test/", "Content-Type": "text/plain"}, b"moved"),
+}
+
+
+@pytest.mark.parametrize("name", list(ANSWERS))
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_any_answer_passes_to_the_byte(gate: Any, name: str, chunked: bool):
+    """Status, headers and body of an answer are the upstream's, whatever they are."""
+    status, headers, body = ANSWERS[name]
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        if not chunked:
+            return web.Response(status=status, headers=headers, body=body)
+        response = web.StreamResponse(status=status, headers=headers)
+        await response.prepare(request)
+        for at in range(0, len(body), 100_000):
+            await response.write(body[at : at + 100_000])
+        return response
+
+    async with serving(handler) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, "/v1/things/1?a=b", method="GET")
+
+    assert (answer.status, answer.body) == (status, body)
+    assert {name: answer.header(name) for name in headers} == headers
+    if not chunked:
+        assert answer.header("Content-Length") == str(len(body))
+    assert "X-Stream-ID" not in answer.headers
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_answers_without_a_body(gate: Any, status: int):
+    """204 and 304 have no body and get no type; the connection stays usable."""
+    async with serving(answering(status=status, headers={"ETag": '"v1"'})) as upstream:
+        running = await gate(config(upstream.url))
+        async with connected(running.url) as connection:
+            answers = [await connection.ask("/x", method="GET") for _ in range(2)]
+
+    for answer in answers:
+        assert (answer.status, answer.body, answer.header("ETag")) == (status, b"", '"v1"')
+        assert "Content-Type" not in answer.headers
+
+
+async def test_head_has_the_headers_and_no_body(gate: Any):
+    """HEAD passes with the upstream's own length, and nothing follows its head."""
+    headers = {"Content-Type": "image/png"}
+    async with serving(answering(body=b"x" * 1234, headers=headers)) as upstream:
+        running = await gate(config(upstream.url))
+        async with connected(running.url) as connection:
+            answer = await connection.ask("/x.png", method="HEAD")
+            after = await connection.ask("/x.png", method="GET")
+
+    assert (answer.status, answer.header("Content-Length")) == (200, "1234")
+    assert answer.header("Content-Type") == "image/png"
+    assert after.body == b"x" * 1234
+    assert [request.method for request in upstream.requests] == ["HEAD", "GET"]
+
+
+async def test_the_list_of_models(gate: Any, simulator: Any):
+    """``GET /v1/models`` works as with the upstream itself: clients ask it first."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url, "native"))
+
+    through, direct = [await ask(url, "/v1/models", method="GET") for url in (running.url, upstream.url)]
+
+    assert (through.status, through.body) == (200, direct.body)
+
+
+async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any):
+    """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it."""
+    upstream = await simulator(Behaviour(tokens=9))
+    running = await gate(config(upstream.url))
+
+    answer = await ask(running.url, CHAT, {"stream": False})
+
+    assert answer.json["choices"][0]["message"]["content"]
+    assert answer.json["usage"]["completion_tokens"] == 9
+    assert str(answer.header("X-Request-ID")).startswith("req_")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
+async def test_every_method_passes(gate: Any, method: str):
+    """A prefix route takes all methods, with their bodies."""
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, "/v1/files/1", b"\0body", method=method, headers={"Content-Type": "a/b"})
+
+    [request] = upstream.requests
+    assert (answer.body, request.method, request.body) == (b"ok", method, b"\0body")
+
+
+# Bodies on their way up
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_multipart_upload_arrives_whole(gate: Any, framing: str):
+    """An upload passes byte for byte, framed as the client framed it."""
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n%b\r\n--b--\r\n' % IMAGE
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = part
+    if framing == "chunked":
+        headers["Transfer-Encoding"] = "chunked"
+        pieces = [part[at : at + 70_001] for at in range(0, len(part), 70_001)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, "/v1/files", body, headers=headers)
+
+    [request] = upstream.requests
+    assert answer.body == b"ok"
+    assert request.body == part
+    assert request.headers["Content-Type"] == headers["Content-Type"]
+    assert request.headers.get("Content-Length") == (str(len(part)) if framing == "length" else None)
+
+
+async def test_a_body_without_a_type_is_read_if_it_is_json(gate: Any):
+    """Without a Content-Type, JSON is understood and anything else passes."""
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(config(upstream.url, "same").replace("}]", ", set: {x: 1}}]"))
+        await ask(running.url, "/v1/a", b'{"y":2}', headers={})
+        await ask(running.url, "/v1/a", b"\x89PNG", headers={})
+
+    assert [request.body for request in upstream.requests] == [b'{"y":2,"x":1}', b"\x89PNG"]
+
+
+async def test_compressed_json_passes_as_it_is(gate: Any):
+    """A body in a content coding is not read: it passes, coding and all."""
+    body = gzip.compress(json.dumps({"stream": False}).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(config(upstream.url))
+        await ask(running.url, CHAT, body, headers=headers)
+
+    [request] = upstream.requests
+    assert (request.body, request.headers["Content-Encoding"]) == (body, "gzip")
+
+
+BIG = 48 * MEGABYTE
+HELD = 24 * MEGABYTE
+"""More than all socket buffers on the way take (up to 6 MB each for receiving, 4 MB for sending)."""
+
+BLOCK = os.urandom(64 << 10)
+
+
+async def settled(count: Callable[[], int]) -> int:
+    """Wait until *count* grows no more, and return it."""
+    before = -1
+    while count() != before:
+        before = count()
+        await asyncio.sleep(0.2)
+    return before
+
+
+async def test_an_upload_is_read_no_faster_than_the_upstream_takes_it(gate: Any):
+    """While the upstream does not read, the client is held back; nothing is piled up in between."""
+    may_read = asyncio.Event()
+    digest, sent = hashlib.sha256(), 0
+
+    async def slow(request: web.BaseRequest) -> web.Response:
+        await may_read.wait()
+        async for data in request.content.iter_any():
+            digest.update(data)
+        return web.Response(text=digest.hexdigest())
+
+    async def upload(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while sent < BIG:
+            writer.write(BLOCK)
+            await writer.drain()
+            sent += len(BLOCK)
+
+    async with serving(slow, reads_body=False) as upstream:
+        running = await gate(config(upstream.url))
+        async with connected(running.url) as connection:
+            connection.send("/v1/files", b"", headers={"Content-Length": str(BIG), "Content-Type": "a/b"})
+            task = asyncio.create_task(upload(connection.writer))
+            held = await settled(lambda: sent)
+            may_read.set()
+            await task
+            answer = await connection.answer()
+
+    assert 0 < held < HELD
+    assert answer.body.decode() == hashlib.sha256(BLOCK * (BIG // len(BLOCK))).hexdigest()
+
+
+async def test_a_download_is_read_no_faster_than_the_client_takes_it(gate: Any):
+    """While the client does not read, the upstream is held back."""
+    sent = 0
+
+    async def giant(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Type": "image/png", "Content-Length": str(BIG)})
+        await response.prepare(request)
+        while sent < BIG:
+            await response.write(BLOCK)
+            sent += len(BLOCK)
+        return response
+
+    async with serving(giant) as upstream:
+        running = await gate(config(upstream.url))
+        host, _, port = running.url.partition("://")[2].rpartition(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(sock, b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            held = await settled(lambda: sent)
+            got, digest, head = 0, hashlib.sha256(), b""
+            while b"\r\n\r\n" not in head:
+                head += await loop.sock_recv(sock, 1 << 16)
+            data = head.partition(b"\r\n\r\n")[2]
+            while data:
+                digest.update(data)
+                got += len(data)
+                data = await loop.sock_recv(sock, 1 << 20) if got < BIG else b""
+
+    assert 0 < held < HELD
+    assert digest.hexdigest() == hashlib.sha256(BLOCK * (BIG // len(BLOCK))).hexdigest()
+
+
+async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any):
+    """When the upstream's connection breaks in mid-body, the client's does too: no short answer looks whole."""
+
+    async def breaking(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"a": 1')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with serving(breaking) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, "/x", method="GET")
+
+    assert (answer.status, answer.is_whole) == (200, False)
+
+
+@pytest.mark.parametrize(("limit", "status"), [("total", 504), ("idle", None)])
+async def test_clocks_run_on_answers_that_pass(gate: Any, limit: str, status: int | None):
+    """``total`` bounds the wait for the head, ``idle`` the gaps in the body."""
+    never = asyncio.Event()
+
+    async def silent(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "image/png"})
+        if limit == "idle":
+            await response.prepare(request)
+            await response.write(b"half")
+        await never.wait()
+        return response
+
+    async with serving(silent) as upstream:
+        running = await gate(
+            f"""
+            upstreams: {{up: {{url: "{upstream.url}"}}}}
+            routes: [{{path: /*, timeouts: {{{limit}: 150ms}}}}]
+            """
+        )
+        answer = await ask(running.url, "/x", method="GET")
+        never.set()
+
+    if status is None:
+        assert (answer.body, answer.is_whole) == (b"half", False)
+    else:
+        assert (answer.status, answer.json["code"]) == (status, "total_timeout")
+
+
+# A stream was wanted, something else came
+
+
+PASSES = {
+    "image": ({"Content-Type": "image/png"}, IMAGE[:3000]),
+    "audio": ({"Content-Type": "audio/mpeg"}, b"ID3" + IMAGE[:70_000]),
+    "octets": ({"Content-Type": "application/octet-stream"}, IMAGE[:70_000]),
+    "other json": ({"Content-Type": "application/json"}, b'{"object": "list", "data": [{"id": 1}]}'),
+    "json list": ({"Content-Type": "application/json"}, b'[{"embedding": [0.5]}]'),
+    "zipped json": (
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        gzip.compress(b'{"object": "list", "data": []}'),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(PASSES))
+async def test_wanted_but_no_stream_passes(gate: Any, name: str):
+    """Images, audio, bytes and other JSON pass as they are although a stream was wanted."""
+    headers, body = PASSES[name]
+    async with serving(answering(body=body, headers=headers)) as upstream:
+        running = await gate(config(upstream.url, "native"))
+        async with connected(running.url) as connection:
+            answers = [await connection.ask(CHAT, {"stream": True}) for _ in range(2)]
+
+    for answer in answers:
+        got = answer.body
+        if "Content-Encoding" in headers and "Content-Encoding" not in answer.headers:
+            got = gzip.compress(answer.body)
+            body = gzip.compress(gzip.decompress(body))
+        assert (answer.status, got, answer.is_whole) == (200, body, True)
+        assert answer.header("Content-Type") == headers["Content-Type"]
+
+
+@pytest.mark.parametrize("media", ["application/octet-stream", None])
+async def test_bytes_that_are_a_stream_are_read_as_one(gate: Any, media: str | None):
+    """Without a telling type the first bytes decide: those of a known framing are a stream."""
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        label = f"Content-Type: {media}\r\n" if media else ""
+        writer.write(f"HTTP/1.1 200 OK\r\n{label}Content-Length: {len(chunk)}\r\n\r\n".encode() + chunk)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(raw, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        running = await gate(config(f"http://127.0.0.1:{port}", "native"))
+        answer = await ask(running.url, CHAT, {"stream": True})
+
+    assert b'"token":"Hi"' in answer.body
+    assert answer.header("Content-Type") == "text/event-stream; charset=utf-8"
+
+
+REFUSED = [
+    ("text/html", b"<html><title>log in</title></html>", "upstream_content_type"),
+    ("text/event-stream", b"data: {\"what\": 1}\n\n" * 3, "upstream_content_type"),
+    ("text/event-stream", b"", "upstream_empty"),
+    ("application/json", b"", "upstream_empty"),
+]
+
+
+@pytest.mark.parametrize(("media", "body", "code"), REFUSED)
+async def test_wanted_but_nothing_to_give(gate: Any, media: str, body: bytes, code: str):
+    """A page, an unknown stream and an empty body are 502, and no page is quoted."""
+    async with serving(answering(body=body, headers={"Content-Type": media})) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, CHAT, {"stream": True})
+
+    assert (answer.status, answer.json["error"]["code"]) == (502, code)
+    assert b"log in" not in answer.body
+
+
+async def test_wanted_and_no_content(gate: Any):
+    """204 where a stream was wanted is an empty answer."""
+    async with serving(answering(status=204)) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, CHAT, {"stream": True})
+
+    assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_empty")
+
+
+@pytest.mark.parametrize("output", ["native", "openai"])
+async def test_a_whole_answer_becomes_a_stream_of_one_delta(gate: Any, simulator: Any, output: str):
+    """A complete JSON answer where a stream was wanted is told as a stream."""
+    upstream = await simulator(Behaviour(tokens=9, fault="json_200"))
+    running = await gate(config(upstream.url, output))
+
+    answer = await ask(running.url, CHAT, {"stream": True})
+    direct = await ask(upstream.url, CHAT, {})
+
+    text = direct.json["choices"][0]["message"]["content"]
+    events = [json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: {")]
+    if output == "native":
+        assert [event["token"] for event in events[:-1]] == [text]
+    else:
+        contents = [event["choices"][0]["delta"].get("content") for event in events]
+        assert [content for content in contents if content] == [text]
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_refused_upload_is_answered(gate: Any):
+    """An upstream that refuses an upload before it has read it is heard, not taken for broken."""
+    refusal = web.Response  # the server closes with the body unread
+
+    async def refusing(request: web.BaseRequest) -> web.Response:
+        return refusal(status=413, text="too large")
+
+    async with serving(refusing, reads_body=False) as upstream:
+        running = await gate(config(upstream.url))
+        answer = await ask(running.url, "/v1/files", b"x" * 100_000, headers={"Content-Type": "a/b"})
+
+    assert (answer.status, answer.body) == (413, b"too large")

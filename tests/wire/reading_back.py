@@ -1,0 +1,249 @@
+"""
+What a client makes of the bytes that a pipeline wrote: readers written from the formats' descriptions, with
+nothing of the gate's in them.
+
+Each of them first holds the bytes to the strictest profile of the wire, then adds up what they say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Message:
+    """One choice, added up."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    calls: list[dict[str, str]] = field(default_factory=list)
+    finish_reason: str | None = None
+
+
+@dataclass
+class Answer:
+    """All that one stream said."""
+
+    choices: dict[int, Message] = field(default_factory=dict)
+    running: list[dict[str, Any]] = field(default_factory=list)
+    """The metadata of each running event that had some."""
+
+    final: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    citations: list[dict[str, Any]] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+    finish: dict[str, Any] | None = None
+    """Native's last event."""
+
+    def of(self, choice: int) -> Message:
+        return self.choices.setdefault(choice, Message())
+
+    @property
+    def first(self) -> Message:
+        """Choice 0."""
+        return self.of(0)
+
+
+def loads(text: str) -> Any:
+    """Read JSON as strictly as a browser does."""
+
+    def refuse(constant: str) -> Any:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def blocks(body: bytes) -> list[dict[str, str]]:
+    """
+    Return the fields of each SSE event, heartbeats (``:`` and a newline) left out.
+
+    LF only, one space after each colon, strict UTF-8 without BOM, one ``data:`` line in every event (so all
+    JSON stands on one line), no event without one, none unfinished.
+    """
+    text = body.decode("utf-8", errors="strict")
+    assert "\r" not in text and "\ufeff" not in text[:1]
+    assert text == "" or text.endswith("\n")
+    found: list[dict[str, str]] = []
+    fields: dict[str, str] = {}
+    for line in text.split("\n")[:-1]:
+        if line == ":":
+            assert not fields, "a heartbeat inside an event"
+        elif line:
+            name, colon, value = line.partition(": ")
+            assert colon and name in ("id", "event", "data") and name not in fields, f"bad line {line!r}"
+            fields[name] = value
+        else:
+            assert "data" in fields, "an event without data"
+            found.append(fields)
+            fields = {}
+    assert not fields, "the last event is not whole"
+    return found
+
+
+def heartbeats(body: bytes) -> int:
+    """How many comments are among the events."""
+    return body.decode().split("\n").count(":")
+
+
+def native(body: bytes) -> Answer:
+    """Read the native format; the last event must be the finish or the error, and the only such."""
+    answer = Answer()
+    events = blocks(body)
+    for at, block in enumerate(events):
+        said = loads(block["data"])
+        is_last = at == len(events) - 1
+        assert said["finished"] is is_last, "one last event, at the end"
+        assert ("token" in said) is not is_last
+        assert set(block) <= {"id", "data"} or (is_last and block["event"] == "error" and "error" in said)
+        if is_last:
+            answer.final = said.get("metadata")
+            answer.first.finish_reason = said.get("finish_reason")
+            answer.error = said if "error" in said else None
+            answer.finish = said
+        else:
+            _add_native(answer, said)
+    return answer
+
+
+def _add_native(answer: Answer, said: dict[str, Any]) -> None:
+    assert set(said) <= {
+        *("token", "finished", "metadata", "choice", "reasoning", "refusal", "tool_call", "citation"),
+        *("finish_reason", "upstream_finish_reason"),
+    }
+    assert said.get("choice") != 0
+    choice = answer.of(said.get("choice", 0))
+    choice.text += said["token"]
+    choice.reasoning += said.get("reasoning", "")
+    choice.refusal += said.get("refusal", "")
+    choice.finish_reason = said.get("finish_reason", choice.finish_reason)
+    if "citation" in said:
+        answer.citations.append(said["citation"])
+    if "metadata" in said:
+        answer.running.append(said["metadata"])
+    if (call := said.get("tool_call")) is not None:
+        if "name" in call:
+            assert call["index"] == len(choice.calls), "calls count 0, 1, 2"
+            choice.calls.append({key: call[key] for key in ("id", "name", "arguments")})
+        else:
+            assert set(call) == {"index", "arguments"}
+            choice.calls[call["index"]]["arguments"] += call["arguments"]
+
+
+def openai(body: bytes) -> Answer:
+    """Read OpenAI's chunks, chat or completions, in any of its imitators' spellings."""
+    answer = Answer()
+    *events, done = [block["data"] for block in blocks(body)]
+    assert done == "[DONE]" and done not in events, "one terminator, at the end"
+    for at, data in enumerate(events):
+        said = loads(data)
+        if "error" in said:
+            assert "choices" not in said and at == len(events) - 1, "an error is the last event"
+            answer.error = said["error"]
+        else:
+            _add_chunk(answer, said)
+        answer.usage = said.get("usage") or answer.usage
+        _add_metadata(answer, said)
+    return answer
+
+
+def _add_chunk(answer: Answer, said: dict[str, Any]) -> None:
+    for choice in said["choices"]:
+        message = answer.of(choice.get("index", 0))
+        delta = choice.get("delta") or {}
+        for text, reasoning in _parts(delta.get("content") or choice.get("text")):
+            message.text += text
+            message.reasoning += reasoning
+        details = [detail.get("text") or "" for detail in delta.get("reasoning_details") or ()]
+        message.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or "".join(details)
+        message.refusal += delta.get("refusal") or ""
+        answer.citations += [note["url_citation"] for note in delta.get("annotations") or ()]
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            _add_call(message.calls, place, call)
+        message.finish_reason = message.finish_reason or choice.get("finish_reason")
+
+
+def _parts(content: Any) -> Iterator[tuple[str, str]]:
+    """Text and thinking of a content that may be a list (Mistral)."""
+    if isinstance(content, str):
+        yield content, ""
+    for part in content if isinstance(content, list) else ():
+        thinking = part.get("thinking") or ()
+        yield part.get("text") or "", "".join(piece["text"] for piece in thinking)
+
+
+def _add_call(calls: list[dict[str, str]], place: int, call: dict[str, Any]) -> None:
+    index = call.get("index", place)
+    while len(calls) <= index:
+        calls.append({"id": "", "name": "", "arguments": ""})
+    known, function = calls[index], call.get("function") or {}
+    known["id"] = known["id"] or call.get("id") or ""
+    known["name"] = known["name"] or function.get("name") or ""
+    known["arguments"] += function.get("arguments") or ""
+
+
+def _add_metadata(answer: Answer, said: dict[str, Any]) -> None:
+    if (metadata := said.get("ssegate")) is None:
+        return
+    if "token_count" in metadata:
+        answer.running.append(metadata)
+    else:
+        assert answer.final is None, "final metadata once"
+        answer.final = metadata
+
+
+def anthropic(body: bytes) -> Answer:
+    """Read Messages events: what its SDK adds up."""
+    answer, stopped = Answer(), False
+    calls: dict[int, dict[str, str]] = {}
+    message = answer.first
+    for block in blocks(body):
+        assert not stopped and answer.error is None, "nothing follows the end"
+        said = loads(block["data"])
+        assert block["event"] == said["type"]
+        _add_metadata(answer, said)
+        match said["type"]:
+            case "content_block_start" if said["content_block"]["type"] == "tool_use":
+                start = said["content_block"]
+                calls[said["index"]] = {"id": start["id"], "name": start["name"], "arguments": ""}
+                message.calls.append(calls[said["index"]])
+            case "content_block_start":
+                message.text += said["content_block"].get("text", "")
+                calls.pop(said["index"], None)
+            case "content_block_delta":
+                delta = said["delta"]
+                message.text += delta.get("text", "")
+                message.reasoning += delta.get("thinking", "")
+                if said["index"] in calls:
+                    calls[said["index"]]["arguments"] += delta.get("partial_json", "")
+            case "message_delta":
+                message.finish_reason = said["delta"]["stop_reason"]
+                answer.usage = said["usage"]
+            case "message_stop":
+                stopped = True
+            case "error":
+                answer.error = said["error"]
+    assert stopped or answer.error is not None
+    return answer
+
+
+def ollama(body: bytes) -> Answer:
+    """Read one JSON object a line, the last of them done or an error."""
+    answer = Answer()
+    text = body.decode("utf-8", errors="strict")
+    assert text.endswith("\n") and "\r" not in text
+    lines = [loads(line) for line in text.split("\n")[:-1]]
+    for at, said in enumerate(lines):
+        is_last = at == len(lines) - 1
+        assert (said.get("done") is True or "error" in said) is is_last
+        message = said.get("message") or {}
+        answer.first.text += message.get("content") or said.get("response") or ""
+        answer.first.reasoning += message.get("thinking") or said.get("thinking") or ""
+        answer.first.finish_reason = said.get("done_reason")
+        _add_metadata(answer, said)
+        if "error" in said:
+            answer.error = {"message": said["error"]}
+    return answer
