@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import ClientResponse
 
 from ssegate.report import StreamReport
-from ssegate.wire.errors import Outcome, http_status
+from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline
 
@@ -50,7 +50,7 @@ def stream_report(
     identity: Identity,
     pipeline: Pipeline,
     *,
-    outcome: Outcome,
+    failure: Failure | None,
     status: int | None,
     upstream: ClientResponse | None,
     overhead: float | None,
@@ -60,10 +60,12 @@ def stream_report(
     Return what is known of a stream that is over.
 
     Args:
+        failure: Why the stream failed, or its client did not get all of it; None: it completed.
         status: Of the answer that was begun; None when no head was sent.
         overhead: Seconds in the pipeline, a mean per read.
     """
-    stats, failure, finish = pipeline.stats, pipeline.failure, pipeline.finish
+    stats, finish = pipeline.stats, pipeline.finish
+    outcome = "completed" if failure is None else CODES[failure.code].outcome or "internal"
     usage, price = stats.total_usage(), pipeline.price
     return StreamReport(
         stream_id=identity.stream_id,
@@ -72,7 +74,7 @@ def stream_report(
         method=identity.method,
         upstream=identity.upstream,
         outcome=outcome,
-        status=_unsent_status(outcome, failure) if status is None else status,
+        status=_unsent_status(failure) if status is None else status,
         duration=now - stats.started_at,
         key=identity.key,
         model=stats.model,
@@ -99,9 +101,9 @@ def stream_report(
     )
 
 
-def _unsent_status(outcome: Outcome, failure: Failure | None) -> int:
+def _unsent_status(failure: Failure | None) -> int:
     """499 is nginx's word for a client that left before its answer."""
-    return 499 if outcome == "client_gone" or failure is None else http_status(failure)
+    return 499 if failure is None else http_status(failure)
 
 
 def _request_id(response: ClientResponse | None) -> str | None:

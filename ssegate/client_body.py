@@ -13,7 +13,7 @@ from ssegate.config import Route
 from ssegate.request import JSONObject, accepts_json, read_json
 from ssegate.wire.errors import ClientError
 
-__all__ = ["pieces", "read_body"]
+__all__ = ["check_size", "pieces", "read_body"]
 
 _BODY_SECONDS = 30.0
 """How long a client may take to send a JSON body."""
@@ -42,6 +42,17 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
         return raw, None  # nobody called it JSON
 
 
+def check_size(raw: bytes | None, route: Route) -> None:
+    """
+    Hold a body that was read to the limit of *route*; others of its path may allow more.
+
+    Raises:
+        ClientError: ``body_too_large``.
+    """
+    if raw is not None and len(raw) > route.max_body:
+        raise _too_large(route.max_body)
+
+
 async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:
     """Yield the body as it arrives."""
     _ask_for_body(request)
@@ -50,21 +61,24 @@ async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:
 
 
 async def _whole(request: BaseRequest, limit: int) -> bytes:
-    too_large = ClientError("body_too_large", f"the body is larger than {limit} bytes")
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise _too_large(limit)
     parts, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for part in pieces(request):
                 size += len(part)
                 if size > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 parts.append(part)
     except TimeoutError:
         said = f"the body did not arrive within {_BODY_SECONDS:g} s"
         raise ClientError("request_timeout", said) from None
     return b"".join(parts)
+
+
+def _too_large(limit: int) -> ClientError:
+    return ClientError("body_too_large", f"the body is larger than {limit} bytes")
 
 
 def _ask_for_body(request: BaseRequest) -> None:

@@ -71,6 +71,14 @@ class Connection(RequestHandler):
         if self.reader is not None:
             self.reader.client_resumes()
 
+    def eof_received(self) -> None:
+        """Take half a close for a leaving: nobody can tell the two apart."""
+        # A mere close would wait for what was written to be taken, by a client that may not read any more.
+        if self.reader is not None and self.transport is not None:
+            self.transport.abort()
+            return
+        super().eof_received()
+
     def handle_error(
         self,
         request: BaseRequest,
@@ -79,6 +87,8 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> StreamResponse:
         """Answer what aiohttp could not read, without repeating it."""
+        if status >= 500:
+            self.log_exception("a request failed inside the gate", exc_info=exc)
         if request.writer.output_size > 0:
             # A head is out already; a second one would land in the open body.
             raise ConnectionError("the answer had begun") from exc

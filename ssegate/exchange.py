@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse
@@ -96,24 +97,32 @@ class Exchange:
         # Shorter ones are no secrets, and striking them out would garble every message.
         return tuple(sorted({value for value in found if len(value) >= 8}, key=len, reverse=True))
 
-    def error(self, failure: Failure, headers: dict[str, str] | None = None) -> Response:
-        """Return *failure* as the client's format tells it before a stream."""
+    def error(self, failure: Failure, headers: Mapping[str, str] | None = None) -> Response:
+        """
+        Return *failure* as the client's format tells it before a stream.
+
+        Args:
+            headers: Of the answer, besides those that every error has.
+        """
         shape, status = self._shape, http_status(failure)
-        head = CIMultiDict({"X-Request-ID": self.request_id, **(headers or {})})
+        head = CIMultiDict(headers or {})
         head.extend(self.cors)
-        if self.errors_as_events and shape in ("native", "openai"):
+        head.setdefault("X-Request-ID", self.request_id)
+        is_bodiless = self.request.method in ("HEAD", "OPTIONS")
+        if self.errors_as_events and not is_bodiless and shape in ("native", "openai"):
             form = make(shape, "auto", Context("-", int(time.time())))
             head["Cache-Control"] = "no-cache, no-transform"
             head["X-Accel-Buffering"] = "no"
             head["Content-Type"] = form.content_type
             return Response(headers=head, body=b"".join(form.fail(failure, b"")))
         head.extend(retry_headers(failure, time.time()))
-        if not CODES[failure.code].retry:
+        if not CODES[failure.code].retry or status == 409:
             head["x-should-retry"] = "false"
-        if self.request.method == "HEAD":
+        if is_bodiless:
             return Response(status=status, headers=head)
         head["Content-Type"] = "application/json"
-        body = error_body(shape, failure, status, self.request_id)
+        request_id = head.get("request-id") or head["X-Request-ID"]
+        body = error_body(shape, failure, status, request_id)
         return Response(status=status, headers=head, body=body)
 
     def report(self) -> RequestReport:

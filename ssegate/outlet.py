@@ -15,6 +15,10 @@ from multidict import CIMultiDict
 __all__ = ["Outlet"]
 
 
+_MAX_KEPT = 64 << 10
+"""Bytes of events kept for the head; it leaves a turn of the loop after the first, so more is a flood."""
+
+
 class _Answer(StreamResponse):
     # The head leaves together with the first events: one system call instead of two.
     _send_headers_immediately = False
@@ -41,12 +45,20 @@ class Outlet:
         self._chunked = request.version >= (1, 1)
         self._kept: list[bytes] = []
 
+    @property
+    def is_full(self) -> bool:
+        """As much is kept for the head as may be."""
+        return sum(map(len, self._kept)) > _MAX_KEPT
+
     async def send_head(self, headers: CIMultiDict[str]) -> None:
         """Send the head and what was kept for it; for HTTP/1.0 the body ends with the connection."""
         self.is_open = True
         answer = _Answer(headers=headers)
         if self._chunked:
             answer.enable_chunked_encoding()
+        else:
+            # Also for a client that asked for keep-alive: aiohttp would leave it waiting for the end.
+            answer.force_close()
         await answer.prepare(self._request)
         self.answer = answer
         if self._kept:

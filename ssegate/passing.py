@@ -38,11 +38,15 @@ _REQUEST_IDS = ("x-request-id", "request-id")
 _RATE_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
 
 
-def passed_headers(response: ClientResponse, *, forward_client: bool, decoded: bool) -> CIMultiDict[str]:
+def passed_headers(
+    response: ClientResponse, ours: CIMultiDict[str], *, forward_client: bool, decoded: bool
+) -> CIMultiDict[str]:
     """
     Return the end-to-end headers of an answer that passes as it is.
 
     Args:
+        ours: CORS headers that the gate adds. Where it does, the upstream's own are left out: a browser
+            refuses an answer with two of them.
         decoded: The body's content coding has been undone, so its length and coding no longer hold.
     """
     named = {
@@ -53,9 +57,13 @@ def passed_headers(response: ClientResponse, *, forward_client: bool, decoded: b
         dropped |= _OF_THE_UPSTREAM
     if decoded and response.headers.get("Content-Encoding"):
         dropped |= {"content-encoding", "content-length"}
-    return CIMultiDict(
-        (name, value) for name, value in response.headers.items() if name.lower() not in dropped
-    )
+    passed: CIMultiDict[str] = CIMultiDict()
+    for name, value in response.headers.items():
+        lower = name.lower()
+        if lower not in dropped and not (ours and lower.startswith("access-control-")):
+            passed.add(name, value)
+    passed.extend(ours)
+    return passed
 
 
 def stream_headers(response: ClientResponse | None) -> CIMultiDict[str]:
@@ -73,6 +81,8 @@ async def send_head(
 ) -> StreamResponse:
     """Send the head of an answer whose body follows."""
     answer = StreamResponse(status=status, reason=reason, headers=headers)
+    if request.version < (1, 1) and answer.content_length is None:
+        answer.force_close()  # nothing but the close can tell the end
     await answer.prepare(request)
     return answer
 

@@ -26,7 +26,7 @@ from ssegate.booking import Identity, row, stream_report
 from ssegate.outlet import Outlet
 from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body, check_coding, refusal
-from ssegate.wire.errors import CODES, Outcome, UpstreamError
+from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline
 
@@ -74,7 +74,7 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._outlet = Outlet(request)
         self._response: ClientResponse | None = None
-        self._outcome: Outcome | None = None
+        self._fate: Failure | None = None
         self._is_booked = False
         self._write_by: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -102,6 +102,11 @@ class Relay:
         """Why the stream failed, if it did."""
         return self._pipeline.failure
 
+    @property
+    def upstream_headers(self) -> CIMultiDict[str]:
+        """What the client gets of the upstream's headers, in a stream and with an error before it."""
+        return passing.stream_headers(self._response)
+
     def row(self) -> dict[str, Any]:
         """Return the stream as ``/-/streams`` shows it (``streams.LiveStream``)."""
         outlet = self._outlet
@@ -128,10 +133,11 @@ class Relay:
             elif self._pipeline.is_open or self._tells_failure():
                 await self._send_stream()
         except (asyncio.CancelledError, ConnectionError):
-            self._end_unheard(Failure("client_gone", "the client closed the connection"))
+            self._end_unheard(_gone())
             self._outlet.leave()
             raise
-        except Exception:
+        except Exception as error:
+            error.add_note(f"in the stream {self.stream_id}")
             self._end_unheard(Failure("internal", "the gate failed"))
             self._outlet.abort()
             raise
@@ -186,12 +192,16 @@ class Relay:
             try:
                 data = await response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
+                if rest := tap.left_in(response.content):
+                    self.on_data(rest)
                 self.on_error(error)
                 break
             if not data:
                 self.on_end()
                 break
             self.on_data(data)
+            # readany() returns at once while there is data: without this nobody else would have a turn.
+            await asyncio.sleep(0)
             await self._wait_for(lambda: not self._outlet.paused or self._is_over)
         self._is_pulling = False
 
@@ -202,7 +212,7 @@ class Relay:
         await self._wait_for(lambda: not self._outlet.paused or self._outlet.gone)
         self._report()
         is_untold = self._pipeline.failure is not None and not self._pipeline.is_told
-        if is_untold or self._outcome == "slow_client":
+        if is_untold or self._fate is not None:
             self._outlet.abort()
         else:
             await self._outlet.end()
@@ -212,11 +222,14 @@ class Relay:
         if self._commit is not None and self._commit is not asyncio.current_task():
             await self._commit
         if not (self._outlet.is_open or self._outlet.gone):
+            is_held = self._outlet.is_full
             await self._outlet.send_head(self._head())
+            if is_held and not self._outlet.paused:
+                self._resume_upstream()
             self._arm()
 
     def _head(self) -> CIMultiDict[str]:
-        head = passing.stream_headers(self._response)
+        head = self.upstream_headers
         head.extend(self._terms.head)
         upstream_type = self._response.headers.get("Content-Type") if self._response is not None else None
         form = self._pipeline.format
@@ -241,8 +254,9 @@ class Relay:
         tap.detach(response)
         self._disarm()
         self._resume_upstream()
-        headers = passing.passed_headers(response, forward_client=self._terms.forward_client, decoded=True)
-        headers.extend(self._terms.head)
+        headers = passing.passed_headers(
+            response, self._terms.head, forward_client=self._terms.forward_client, decoded=True
+        )
         outlet.is_open = True
         outlet.answer = await passing.send_head(self._request, response.status, response.reason, headers)
         try:
@@ -253,7 +267,6 @@ class Relay:
             self._report()
             outlet.abort()
         else:
-            self._outcome = "completed"
             self._report()
             await outlet.end()
 
@@ -293,21 +306,19 @@ class Relay:
         return self._pipeline.fail(Failure("internal", "the gate failed"), self._loop.time())
 
     def _pause_upstream(self) -> None:
-        if self._response is not None and (connection := self._response.connection) is not None:
-            assert connection.protocol is not None
-            connection.protocol.pause_reading()
+        if self._response is not None:
+            tap.pause(self._response)
 
     def _resume_upstream(self) -> None:
-        if self._response is not None and (connection := self._response.connection) is not None:
-            assert connection.protocol is not None
-            connection.protocol.resume_reading()
+        if self._response is not None:
+            tap.resume(self._response)
 
     def _release_upstream(self) -> None:
         """Close the upstream's connection; after a good end it may come back to the pool first."""
         response = self._response
         if response is None or response.closed:
             return
-        if (self._outcome or self._pipeline.outcome) == "completed":
+        if self._pipeline.outcome == "completed":
             self._upstreams.end_within(_REUSE_SECONDS, response)
         else:
             response.close()
@@ -336,6 +347,7 @@ class Relay:
 
     def client_left(self) -> None:
         """The client has gone but the stream is to be read to its end, for its usage."""
+        self._fate = _gone()
         self._outlet.leave()
         if self._outlet.paused:
             self.client_resumes()
@@ -356,6 +368,8 @@ class Relay:
             self._outlet.write(out)
         if self._is_foreign or (self._pipeline.is_open and not self._outlet.is_open):
             self._wake()
+            if self._outlet.is_full:
+                self._pause_upstream()
 
     # ---- time ----------------------------------------------------------------------------------
 
@@ -392,7 +406,6 @@ class Relay:
         """The client has read nothing for too long; there is no room left to tell it so."""
         seconds = self._terms.write_timeout
         self._end_unheard(Failure("slow_client", f"the client read nothing for {seconds:g} s"))
-        self._outcome = "slow_client"
         self._write_by = None
         self._release_upstream()
         self._report()
@@ -429,10 +442,14 @@ class Relay:
     # ---- the end -------------------------------------------------------------------------------
 
     def _end_unheard(self, failure: Failure) -> None:
-        """Fail the stream where nobody is left to tell, unless it is over already."""
-        if not self._is_over and self._outcome is None:
+        """
+        Fail the stream where nobody is left to tell, unless it has failed already.
+
+        An answer that is complete but has not all been handed over has failed its client too.
+        """
+        if self._fate is None and self._pipeline.failure is None:
+            self._fate = failure
             self._pipeline.fail(failure, self._loop.time())
-            self._outcome = CODES[failure.code].outcome
 
     def _close(self) -> None:
         """Give everything back; the outcome is booked if it is not yet."""
@@ -449,14 +466,17 @@ class Relay:
         self._is_booked = True
         outlet = self._outlet
         status = 200 if outlet.answer is None else outlet.answer.status
-        outcome = "client_gone" if outlet.gone else self._outcome or self._pipeline.outcome or "internal"
         report = stream_report(
             self._terms.identity,
             self._pipeline,
-            outcome=outcome,
+            failure=self._fate or self._pipeline.failure,
             status=status if outlet.is_open else None,
             upstream=self._response,
             overhead=self._busy / self._reads if self._reads else None,
             now=self._loop.time(),
         )
         self._book(report)
+
+
+def _gone() -> Failure:
+    return Failure("client_gone", "the client closed the connection")

@@ -128,7 +128,9 @@ def read_json(body: bytes) -> JSONObject | None:
     except msgspec.ValidationError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ClientError("bad_request", f"the body is not valid JSON: {error}") from None
+        # Of a body that breaks off, msgspec does not say where.
+        place = f" (byte {len(body)})" if "truncated" in str(error) else ""
+        raise ClientError("bad_request", f"the body is not valid JSON: {error}{place}") from None
     except RecursionError:
         raise ClientError("bad_request", "the body is nested too deeply") from None
 

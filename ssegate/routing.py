@@ -42,7 +42,7 @@ class Router:
     @staticmethod
     def allowed(candidates: list[Route], method: str) -> list[Route]:
         """
-        Return those of *candidates* that take *method*.
+        Return those of *candidates* that take *method*, up to the first that takes every model.
 
         Raises:
             ClientError: ``method_not_allowed``, with ``Allow``.
@@ -52,7 +52,8 @@ class Router:
             methods = ", ".join(Router.methods(candidates))
             said = f"{method} is not allowed here; allowed: {methods}"
             raise ClientError("method_not_allowed", said, {"Allow": methods})
-        return allowed
+        last = next((at for at, route in enumerate(allowed) if route.model is None), len(allowed))
+        return allowed[: last + 1]
 
     @staticmethod
     def choose(allowed: list[Route], model: str | None) -> Route:

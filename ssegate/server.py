@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 
 from ssegate import origin, passing
 from ssegate.booking import Identity
-from ssegate.client_body import pieces, read_body
+from ssegate.client_body import check_size, pieces, read_body
 from ssegate.config import Route
 from ssegate.connection import Connection
 from ssegate.exchange import Exchange, World
@@ -79,6 +79,7 @@ class DataPort:
         request, path = exchange.request, exchange.path
         if self._is_health(exchange):
             return self._health()
+        exchange.cors = origin.cors_headers(request.headers, exchange.world.config.cors_origins)
         candidates = exchange.world.router.candidates(path)
         exchange.route = candidates[0]
         if (answer := self._leave_to_ask(exchange, candidates)) is not None:
@@ -88,6 +89,7 @@ class DataPort:
         allowed = Router.allowed(candidates, request.method)
         raw, body = await read_body(request, allowed)
         route = exchange.route = Router.choose(allowed, request_model(body))
+        check_size(raw, route)
         planned = plan(route, request.method, path, request.rel_url.raw_query_string, body, raw)
         if not planned.wants_stream:
             return await self._pass(exchange, route, planned)
@@ -100,7 +102,6 @@ class DataPort:
         """Apply the Origin rule; return the answer to a preflight or an OPTIONS, None for other requests."""
         request, origins = exchange.request, exchange.world.config.cors_origins
         origin.check(request.headers, origins)
-        exchange.cors = origin.cors_headers(request.headers, origins)
         methods = Router.methods(candidates)
         if origin.is_preflight(request.method, request.headers):
             return _empty(204, origin.preflight_headers(request.headers, origins, methods))
@@ -147,7 +148,9 @@ class DataPort:
         if relay.answer is not None:
             return relay.answer
         assert relay.failure is not None
-        return exchange.error(relay.failure, {"X-Stream-ID": stream_id})
+        headers = relay.upstream_headers
+        headers["X-Stream-ID"] = stream_id
+        return exchange.error(relay.failure, headers)
 
     async def _run(self, relay: Relay, route: Route) -> None:
         """Run *relay*; with ``on_disconnect: finish`` in a task that outlives the client."""
@@ -204,9 +207,8 @@ class DataPort:
             refused = Failure("upstream_error", "", upstream_status=response.status)
             return _passed_error(exchange, classified(refused, own_credential=True), report)
         headers = passing.passed_headers(
-            response, forward_client=route.upstream.forward_client, decoded=False
+            response, exchange.cors, forward_client=route.upstream.forward_client, decoded=False
         )
-        headers.extend(exchange.cors)
         headers.setdefault("X-Request-ID", exchange.request_id)
         report.status = response.status
         answer = await passing.send_head(exchange.request, response.status, response.reason, headers)

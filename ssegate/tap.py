@@ -16,7 +16,7 @@ from aiohttp import ClientResponse
 from aiohttp.helpers import TimerNoop
 from aiohttp.streams import StreamReader
 
-__all__ = ["Sink", "attach", "detach"]
+__all__ = ["Sink", "attach", "detach", "left_in", "pause", "resume"]
 
 
 class Sink(Protocol):
@@ -41,6 +41,8 @@ class _Hook(TimerNoop):
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
+        self.is_parsing = False
+        """The sink is being called from inside the parser."""
 
 
 class _Tap(StreamReader):
@@ -49,7 +51,10 @@ class _Tap(StreamReader):
     _timer: _Hook
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        self._timer.sink.on_data(data)
+        hook = self._timer
+        hook.is_parsing = True
+        hook.sink.on_data(data)
+        hook.is_parsing = False
         return False
 
     def feed_eof(self) -> None:
@@ -76,16 +81,55 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
     reader = response.content
     if type(reader) is not StreamReader:
         return False
-    buffered = reader.read_nowait(-1) if reader.exception() is None else b""
+    # Not read_nowait(): it has the parser go on, into the very buffer that nobody looks at again.
+    buffered = left_in(reader)
     reader._timer = _Hook(sink)
     reader.__class__ = _Tap
+    # The reader holds its upstream back when its buffer is full; now the sink alone does.
+    protocol = reader._protocol
+    is_held = protocol._reading_paused
+    if is_held:
+        protocol.resume_reading(resume_parser=False)
     if buffered:
         sink.on_data(buffered)
     if (error := reader.exception()) is not None:
         sink.on_error(error)
     elif reader.is_eof():
         sink.on_end()
+    elif is_held and not protocol._reading_paused:
+        protocol.resume_reading()
     return True
+
+
+def left_in(reader: StreamReader) -> bytes:
+    """Take what waits in the buffer of *reader*; also after an error, when reading it only raises."""
+    pieces = getattr(reader, "_buffer", None)
+    if not pieces:
+        return b""
+    data = b"".join(pieces)[reader._buffer_offset :]
+    pieces.clear()
+    reader._buffer_offset = reader._size = 0
+    return data
+
+
+def pause(response: ClientResponse) -> None:
+    """Read no more of *response* until ``resume``; the sink may do it inside ``on_data``."""
+    if response.connection is None or (protocol := response.connection.protocol) is None:
+        return
+    reader = response.content
+    if type(reader) is _Tap and reader._timer.is_parsing:
+        protocol.pause_reading()
+        return
+    # A pause that the parser learns of between its calls it remembers, to stop after the next piece and
+    # leave the rest lying though reading was resumed long ago (aiohttp 3.14). So only the socket waits.
+    protocol._reading_paused = True
+    protocol._pause_transport_reading()
+
+
+def resume(response: ClientResponse) -> None:
+    """Read on, first what the parser had to leave."""
+    if response.connection is not None and (protocol := response.connection.protocol) is not None:
+        protocol.resume_reading()
 
 
 def detach(response: ClientResponse) -> None:

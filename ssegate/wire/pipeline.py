@@ -171,9 +171,9 @@ class Pipeline:
 
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
-        if self.outcome is None and self.unclaimed is None:
+        if not self._is_over:
             self._read(b"", now, at_end=True)
-        if self.outcome is None and self.unclaimed is None:
+        if not self._is_over:
             assert self._dialect is not None
             self._take_events(self._dialect.close(), now)
             if self.outcome is None:
@@ -191,7 +191,7 @@ class Pipeline:
 
     def tick(self, now: float) -> bytes:
         """Do what is due: a held batch, a held finish, the end of the hold, a heartbeat, a timeout."""
-        if self.outcome is not None:
+        if self._is_over:
             return b""
         if now >= self._hold_until and self.format is not None:
             self.is_open = True
@@ -228,7 +228,7 @@ class Pipeline:
     @property
     def deadline(self) -> float | None:
         """The moment by which ``tick`` must be called; None: never."""
-        if self.outcome is not None:
+        if self._is_over:
             return None
         hold_until = _NEVER if self.is_open or self.format is None else self._hold_until
         due = min(
@@ -361,6 +361,8 @@ class Pipeline:
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True
         self._clocks.content(now)
+        if self._finish_until is not None:
+            self._finish_until = now + FINISH_HOLD  # some say with every chunk that they have stopped
 
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
@@ -397,6 +399,11 @@ class Pipeline:
         return _NEVER if self._settings.heartbeat is None else self._written_at + self._settings.heartbeat
 
     # ---- ending --------------------------------------------------------------------------------
+
+    @property
+    def _is_over(self) -> bool:
+        """There is nothing left to do: the stream has ended, or the body is somebody else's to pass on."""
+        return self.outcome is not None or self.unclaimed is not None
 
     @property
     def _is_complete(self) -> bool:

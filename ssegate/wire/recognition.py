@@ -62,7 +62,9 @@ class Recogniser:
         self._max_event = max_event
         self._framing = "text" if dialect == "text" else None
         self._framer: Framer | None = None
+        self._is_blank = True
         self._frames: list[Frame] = []
+        self._undecided = 0  # frames that have been looked at in vain
         self._fault: WireError | None = None
 
     def feed(self, data: bytes, *, at_end: bool = False) -> Recognised | None:
@@ -75,6 +77,9 @@ class Recogniser:
         """
         self.head += data
         if self._framer is None:
+            self._is_blank = self._is_blank and not data.strip()
+            if self._is_blank and not at_end and len(self.head) <= self._max_event:
+                return None  # a flood of blank lines is not looked at again with each read
             framing = self._framing or recognise(self._content_type, bytes(self.head), at_end)
             if framing is None and len(self.head) <= self._max_event:
                 return None
@@ -112,9 +117,10 @@ class Recogniser:
             return self._plain_text()
         if self._dialect != "auto":
             return self._dialect
-        for frame in self._frames:
+        for frame in self._frames[self._undecided :]:
             if (name := detect(frame)) is not None:
                 return name
+            self._undecided += 1
         if self._fault is not None:
             raise self._fault
         if not at_end and len(self._frames) <= _UNDECIDED_FRAMES:

@@ -845,6 +845,16 @@ async def test_ten_thousand_events_in_one_read(both_ways: None, gate: Any):
     assert read_native(heard.body) == Said("".join(f"{n} " for n in range(10_000)), "stop")
 
 
+async def test_much_out_of_little(both_ways: None, gate: Any):
+    """An answer that unfolds to twenty times what one read brings is delivered whole and in order."""
+    body = b"".join(sse(f"{n} ") for n in range(10_000)) + DONE
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+
+    heard, _ = await ask_scripted(head + chunk(gzip.compress(body)) + b"0\r\n\r\n", gate)
+
+    assert read_native(heard.body) == Said("".join(f"{n} " for n in range(10_000)), "stop")
+
+
 @pytest.mark.parametrize("noise", [b"\n" * 500_000, b":\n\n" * 200_000], ids=["blank lines", "comments"])
 async def test_a_flood_of_nothing(noise: bytes, both_ways: None, gate: Any):
     """Blank lines and comments make no event and no delay (C16)."""

@@ -355,12 +355,15 @@ async def test_wanted_but_no_stream_passes(gate: Any, name: str):
             answers = [await connection.ask(CHAT, {"stream": True}) for _ in range(2)]
 
     for answer in answers:
-        got = answer.body
-        if "Content-Encoding" in headers and "Content-Encoding" not in answer.headers:
-            got = gzip.compress(answer.body)
-            body = gzip.compress(gzip.decompress(body))
-        assert (answer.status, got, answer.is_whole) == (200, body, True)
+        assert (answer.status, answer.is_whole) == (200, True)
+        assert plain(answer.body, answer.header("Content-Encoding")) == plain(
+            body, headers.get("Content-Encoding")
+        )
         assert answer.header("Content-Type") == headers["Content-Type"]
+
+
+def plain(body: bytes, coding: str | None) -> bytes:
+    return gzip.decompress(body) if coding == "gzip" else body
 
 
 @pytest.mark.parametrize("media", ["application/octet-stream", None])
@@ -435,12 +438,7 @@ async def test_a_whole_answer_becomes_a_stream_of_one_delta(gate: Any, simulator
 
 async def test_a_refused_upload_is_answered(gate: Any):
     """An upstream that refuses an upload before it has read it is heard, not taken for broken."""
-    refusal = web.Response  # the server closes with the body unread
-
-    async def refusing(request: web.BaseRequest) -> web.Response:
-        return refusal(status=413, text="too large")
-
-    async with serving(refusing, reads_body=False) as upstream:
+    async with serving(answering(status=413, text="too large"), reads_body=False) as upstream:
         running = await gate(config(upstream.url))
         answer = await ask(running.url, "/v1/files", b"x" * 100_000, headers={"Content-Type": "a/b"})
 

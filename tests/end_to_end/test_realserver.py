@@ -56,6 +56,7 @@ routes:
   - {{path: "/default/*", batch: {default}}}
   - {{path: "/large/*", batch: {large}, metadata: every}}
   - {{path: "/off/*", batch: {off}, metadata: off}}
+  - {{path: "/unasked/*", set: {{stream_options: null}}}}
   - {{path: /translated/v1/chat/completions, upstream_path: /v1/messages, output: openai}}
   - {{path: /talk, upstream_path: /v1/chat/completions, output: native}}
   - path: /ask
@@ -144,6 +145,15 @@ async def test_usage_nobody_asked_for_stays_away(sdk: openai.AsyncOpenAI, url: s
 
     assert reading.usage is None and all(chunk["choices"] for chunk in reading.chunks)
     assert lasting(reading) == lasting(direct)
+
+
+async def test_a_server_need_not_be_asked_for_usage(sdk: openai.AsyncOpenAI, url: str):
+    """With ``set: {stream_options: null}`` the server writes its timings on the finish, as if unasked."""
+    direct = await chat(sdk, "plain")
+    reading = await chat(sdk.with_options(base_url=f"{url}/unasked/v1"), "plain")
+
+    assert reading.members.keys() == direct.members.keys()
+    assert any(path.startswith(".timings") for path in direct.members)
 
 
 async def test_batching_makes_fewer_chunks(sdk: openai.AsyncOpenAI, url: str):

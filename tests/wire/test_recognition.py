@@ -172,6 +172,16 @@ def test_a_body_that_could_still_be_anything_is_not_gathered_for_ever():
     assert len(one.head) <= 1100
 
 
+@pytest.mark.parametrize("content_type", [SSE, "application/json", None])
+def test_a_flood_of_blank_lines_is_waited_out(content_type):
+    """Some upstreams send them while they think; each is looked at once."""
+    one = recogniser(content_type, max_event=1 << 24)
+    for _ in range(2000):
+        assert one.feed(b"\r\n" * 2000) is None
+
+    assert one.feed(word("Hi")).dialect.name == "openai"
+
+
 def test_a_fault_before_any_dialect_shows_is_told():
     """An event too large to be kept, and nothing before it that says whose it is."""
     with pytest.raises(WireError) as fault:

@@ -244,6 +244,30 @@ def test_what_does_not_join(first):
     assert not [one for one, two in pairwise(frames) if one.key is not None and one.key == two.key]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"model": "m", "created_at": "1", "message": {"role": "assistant", "content": "a"}, "done": False},
+        {"model": "m", "created_at": "1", "message": {"content": "", "thinking": "a"}, "done": False},
+        {"model": "m", "created_at": "1", "response": "a", "done": False},
+    ],
+)
+def test_ollama_s_lines_join(line):
+    """The time of a line is no part of what it says."""
+    later = {**line, "created_at": "22"}
+    _, *frames = carry("ollama", line, line, line, line, later)
+
+    assert [frame.body for frame in frames] == [b"a"] * 4
+    assert len({frame.key for frame in frames}) == 1
+
+
+def test_ollama_s_calls_do_not_join():
+    """A call comes whole."""
+    line = {"message": {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}}
+
+    assert [frame.key for frame in carry("ollama", line, line, line)] == [None] * 3
+
+
 def test_what_differs_does_not_join():
     """Another choice, call, kind or fingerprint is another key; another time or padding is not."""
     base = delta(content="a")
@@ -276,6 +300,7 @@ def test_what_differs_does_not_join():
         (b'{"id":"a", "error" : null , "choices":[]}', b'{"id":"a","choices":[]}'),
         (b'{"choices":[{"delta":{"error":null}}],"error":null}', b'{"choices":[{"delta":{"error":null}}]}'),
         (b'{"error":null}', b"{}"),
+        (b'{"\\u0065rror":null}', b'{"\\u0065rror":null}'),
         (b'{"choices":[],\n"id":\r\n"a"}', b'{"choices":[], "id":  "a"}'),
         (b' {"choices":[]}  ', b'{"choices":[]}'),
         (b'{"choices":[],"x":"\xff"}', '{"choices":[],"x":"\ufffd"}'.encode()),

@@ -314,6 +314,9 @@ def test_usage_that_says_nothing_is_none():
             [ToolCall(0, "", "a", "f"), ToolCall(0, "", "b", "g", 1)],
             id="each choice counts its own",
         ),
+        pytest.param(
+            [calls(call(0, "a", "f")), calls(call(0))], [ToolCall(0, "", "a", "f")], id="an empty fragment"
+        ),
         pytest.param([calls({"index": 0}), chunk({"tool_calls": []})], [], id="nothing said"),
     ],
 )

@@ -74,6 +74,7 @@ PRETTY = b'{\n  "a": 1\n}'
         (STREAM, b"", "empty"),
         (None, b"\n\r\n", "empty"),
         (PLAIN, b"\xef\xbb", "text"),
+        (STREAM, b"\xef\xbb", "sse"),
     ],
 )
 def test_bytes_and_label_tell_the_framing(content_type, body, framing):
