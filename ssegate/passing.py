@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 
-__all__ = ["copy_body", "passed_headers", "send_head", "stream_headers"]
+__all__ = ["BROKEN", "copy_body", "passed_headers", "send_head", "stream_headers"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -33,6 +33,9 @@ _OF_THE_UPSTREAM = frozenset(
     {"set-cookie", "strict-transport-security", "alt-svc", "content-security-policy"}
 )
 """Headers that bind the client's browser to the upstream's host."""
+
+BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
+"""What reading a body raises when it breaks off; a RuntimeError when aiohttp has lost track of the reason."""
 
 _REQUEST_IDS = ("x-request-id", "request-id")
 _RATE_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
@@ -104,7 +107,7 @@ async def copy_body(response: ClientResponse, answer: StreamResponse, idle: floa
                 data = await response.content.readany()
         except TimeoutError:
             raise UpstreamError(Failure("idle_timeout", f"upstream was silent for {idle:g} s")) from None
-        except aiohttp.ClientError as error:
+        except BROKEN as error:
             raise UpstreamError(Failure("upstream_truncated", "the upstream's connection broke")) from error
         if not data:
             return copied

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import aiohttp
 from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
@@ -191,10 +190,12 @@ class Relay:
         while not (self._is_over or self._is_foreign):
             try:
                 data = await response.content.readany()
-            except (aiohttp.ClientError, OSError) as error:
+            except passing.BROKEN as error:
+                # A reason that the connection knows reaches the body a turn of the loop later.
+                await asyncio.sleep(0)
                 if rest := tap.left_in(response.content):
                     self.on_data(rest)
-                self.on_error(error)
+                self.on_error(response.content.exception() or error)
                 break
             if not data:
                 self.on_end()

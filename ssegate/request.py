@@ -127,10 +127,15 @@ def read_json(body: bytes) -> JSONObject | None:
         return _decode_object(body)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        # The error counts from the beginning of a key; what was found is at its first place or a later one.
+        place = body.find(error.object)
+        said = f"invalid UTF-8 (byte {max(place, 0) + error.start})"
+        raise ClientError("bad_request", f"the body is not valid JSON: {said}") from None
+    except msgspec.DecodeError as error:
         # Of a body that breaks off, msgspec does not say where.
-        place = f" (byte {len(body)})" if "truncated" in str(error) else ""
-        raise ClientError("bad_request", f"the body is not valid JSON: {error}{place}") from None
+        cut = f" (byte {len(body)})" if "truncated" in str(error) else ""
+        raise ClientError("bad_request", f"the body is not valid JSON: {error}{cut}") from None
     except RecursionError:
         raise ClientError("bad_request", "the body is nested too deeply") from None
 

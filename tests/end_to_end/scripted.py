@@ -11,11 +11,13 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-__all__ = ["DONE", "HEAD", "Client", "Peer", "Scripted", "calling", "chunk", "scripted", "sse"]
+__all__ = ["DONE", "HEAD", "Client", "Peer", "Scripted", "calling", "chunk", "scripted", "self_signed", "sse"]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 """Of a stream that is well."""
@@ -224,3 +226,18 @@ def reset(writer: asyncio.StreamWriter) -> None:
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def self_signed(file: Path, name: str = "localhost") -> Path:
+    """Write a new certificate for *name*, signed by nobody but itself, and its key into *file*."""
+    made = subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-keyout", "-", "-out", "-"),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    file.write_bytes(made.stdout)
+    return file

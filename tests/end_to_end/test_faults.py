@@ -7,7 +7,6 @@ import gzip
 import json
 import socket
 import ssl
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ssegate.simulate import FAULTS, Behaviour
 from ssegate.simulate.text import pieces
 
 from . import leaks
-from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, sse
+from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, self_signed, sse
 
 PATHS = {
     "native": "/native/v1/chat/completions",
@@ -271,7 +270,7 @@ def error_in(said: dict[str, Any], output: str) -> Error:
 
 
 def read(body: bytes, output: str) -> Said:
-    """Read a stream as strictly as the format allows: whatever ends it is the last event, and there is one."""
+    """Read a stream as strictly as its format allows: what ends it is the last event, and there is one."""
     return {
         "native": read_native,
         "openai": read_openai,
@@ -377,18 +376,7 @@ async def test_a_host_that_does_not_resolve(gate: Any):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for the name ``gate.test``, with its key in one file."""
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    made = subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "2", "-subj", "/CN=gate.test", "-addext", "subjectAltName=DNS:gate.test"),
-            *("-keyout", "-", "-out", "-"),
-        ],
-        capture_output=True,
-        check=True,
-    )
-    file.write_bytes(made.stdout)
-    return file
+    return self_signed(tmp_path_factory.mktemp("tls") / "both.pem", "gate.test")
 
 
 def serving_tls(certificate: Path) -> ssl.SSLContext:
@@ -558,7 +546,7 @@ async def test_a_body_that_ends_with_its_connection(
 
 
 async def test_more_bytes_than_were_announced(both_ways: None, gate: Any):
-    """What comes after Content-Length never reaches the client, and the connection is not used again (C10)."""
+    """What follows Content-Length never reaches the client, and the connection is not used again (C10)."""
     body = sse("hello") + DONE
     smuggled = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n"
 

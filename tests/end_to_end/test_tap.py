@@ -65,9 +65,12 @@ async def answered(*said: bytes, pause: float = 0.05, keep: bool = False) -> Asy
         if keep:
             await peer.left()
 
-    async with scripted(script) as upstream, aiohttp.ClientSession() as session:
-        async with session.get(upstream.url) as response:
-            yield response
+    async with (
+        scripted(script) as upstream,
+        aiohttp.ClientSession() as session,
+        session.get(upstream.url) as response,
+    ):
+        yield response
 
 
 # The internals

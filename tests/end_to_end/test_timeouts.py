@@ -24,7 +24,12 @@ CONFIG = """
 upstreams:
   up: {{url: "{url}"}}
 routes:
-  - {{name: chat, path: {path}, output: {output}, hold: {hold}, heartbeat: {heartbeat}, timeouts: {{{clocks}}}}}
+  - name: chat
+    path: {path}
+    output: {output}
+    hold: {hold}
+    heartbeat: {heartbeat}
+    timeouts: {{{clocks}}}
 """
 
 

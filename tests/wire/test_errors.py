@@ -166,9 +166,7 @@ def test_the_gate_s_own_credential_is_nobody_else_s_business(status):
 @pytest.mark.parametrize("status", [401, 403])
 def test_the_caller_s_own_credential_is_the_caller_s(status):
     """Where the caller's key went through, the caller learns what is wrong with it."""
-    failure = classified(
-        Failure("upstream_error", "bad key", upstream_status=status), own_credential=False
-    )
+    failure = classified(Failure("upstream_error", "bad key", upstream_status=status), own_credential=False)
 
     assert (failure.code, failure.message, http_status(failure)) == ("upstream_error", "bad key", status)
 

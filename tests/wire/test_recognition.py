@@ -176,7 +176,7 @@ def test_a_body_that_could_still_be_anything_is_not_gathered_for_ever():
 def test_a_flood_of_blank_lines_is_waited_out(content_type):
     """Some upstreams send them while they think; each is looked at once."""
     one = recogniser(content_type, max_event=1 << 24)
-    for _ in range(2000):
+    for _ in range(500):
         assert one.feed(b"\r\n" * 2000) is None
 
     assert one.feed(word("Hi")).dialect.name == "openai"

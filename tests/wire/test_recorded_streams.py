@@ -31,7 +31,7 @@ def driven(body, output, pieces, **settings):
 
 
 def cuts(body, seed):
-    """Cut a body at random places. Most pieces come in one burst; the pauses last less than a finish waits."""
+    """Cut a body at random places, with a few pauses that last less than a finish waits."""
     chance = random.Random(seed)
     longest = max(2, len(body) // chance.choice([40, 400, 2000]))
     places = [0]

@@ -132,7 +132,11 @@ def test_running_metadata(stream_id, more):
     [
         (Usage(1_000_000, 0), Price(input=2.5, output=10.0), 2.5),
         (Usage(0, 1_000_000), Price(input=2.5, output=10.0), 10.0),
-        (Usage(1000, 500, 200, 800), Price(2.5, 10.0, cached=1.25), (200 * 2.5 + 800 * 1.25 + 500 * 10) / 1e6),
+        (
+            Usage(1000, 500, 200, 800),
+            Price(2.5, 10.0, cached=1.25),
+            (200 * 2.5 + 800 * 1.25 + 500 * 10) / 1e6,
+        ),
         (Usage(1000, 500, 200, 800), Price(2.5, 10.0), (1000 * 2.5 + 500 * 10) / 1e6),
         (Usage(1000, 500, None, 800), Price(2.5, 10.0, cached=0.0), (200 * 2.5 + 500 * 10) / 1e6),
         (Usage(output_tokens=8), Price(2.5, 10.0, cached=1.25), 80 / 1e6),

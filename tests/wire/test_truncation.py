@@ -142,7 +142,11 @@ def test_a_choice_that_has_not_finished_is_cut_off():
 @pytest.mark.parametrize(
     ("dialect", "content_type", "cut"),
     [
-        ("anthropic", SSE, message(type="message_start", message={"id": "m", "model": "c", "usage": {}})[:-30]),
+        (
+            "anthropic",
+            SSE,
+            message(type="message_start", message={"id": "m", "model": "c", "usage": {}})[:-30],
+        ),
         ("openai", SSE, word("Hel")[:-30]),
         ("openai", SSE, b": keepalive\n\n"),
         ("openai", SSE, b"data: {"),
@@ -153,7 +157,7 @@ def test_a_choice_that_has_not_finished_is_cut_off():
 )
 @pytest.mark.parametrize("is_named", [False, True])
 def test_a_cut_inside_the_first_event_is_a_cut(dialect, content_type, cut, is_named):
-    """Nothing has been said yet, not even in which dialect: still the upstream broke off, and a retry helps."""
+    """Nothing has been said yet, not even in which dialect; still it broke off, and a retry may help."""
     drive = Drive("native", content_type, dialect=dialect if is_named else "auto")
     drive.feed(cut, 1.0)
     drive.close(1.1)

@@ -1,0 +1,185 @@
+"""Bodies that are passed on, or that are no streams: raw, foreign, complete answers, plain text."""
+
+import json
+
+import pytest
+from wire import reading_back
+from wire.driving import DONE, ROLE, STOP, Drive, line, word
+from wire.recordings import recordings
+
+
+def native(drive):
+    return reading_back.native(drive.body)
+
+
+@pytest.mark.parametrize("end", [STOP + DONE, STOP, DONE])
+def test_raw_passes_every_byte_as_it_came(end):
+    """Comments, CRLF, padding: nothing is added, nothing taken; the head waits for content all the same."""
+    drive = Drive("raw")
+    early = b": hi\r\n\r\nevent:  x\r\n" + ROLE
+    assert drive.feed(early, 1.0) == b""
+    body = word("Hi").replace(b"\n", b"\r\n") + end
+    assert drive.feed(body, 2.0) == early + body
+    drive.close(2.1)
+
+    assert drive.body == early + body
+    assert drive.pipeline.outcome == "completed"
+    assert drive.pipeline.stats.deltas == 1
+
+
+def test_raw_cannot_tell_a_failure():
+    """The bytes so far leave; that there are no more only a cut can say."""
+    drive = Drive("raw")
+    drive.feed(word("Hi") + word("cut")[:9], 1.0)
+    drive.fail("idle_timeout", 2.0)
+
+    assert drive.body == word("Hi") + word("cut")[:9]
+    assert (drive.pipeline.outcome, drive.pipeline.is_told) == ("idle_timeout", False)
+    assert drive.tell(3.0) == b""
+    assert drive.pipeline.format is None
+
+
+@pytest.mark.parametrize("output", ["native", "openai", "same", "raw"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("image/png", b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
+        ("application/json", b'{"object": "list", "data": []}'),
+        ("application/octet-stream", bytes(range(256))),
+    ],
+)
+def test_a_foreign_body_is_handed_back_untouched(output, content_type, body):
+    """Not a stream, not a failure: every byte of it is kept for who passes it on."""
+    drive = Drive(output, content_type)
+    for at in range(0, len(body), 7):
+        drive.feed(body[at : at + 7], 1.0)
+    drive.close(1.1)
+
+    assert drive.pipeline.unclaimed == body
+    assert (drive.pipeline.outcome, drive.body, drive.pipeline.is_open) == (None, b"", False)
+
+
+def test_no_clock_runs_for_a_foreign_body():
+    """A long download is no silent stream."""
+    drive = Drive(content_type="image/png", hold=1.0, first_token=2.0, total=3.0)
+    drive.feed(b"\x89PNG", 0.5)
+
+    assert drive.pipeline.deadline is None
+    assert drive.pipeline.tick(99.0) == b""
+    assert (drive.pipeline.outcome, drive.pipeline.is_open) == (None, False)
+
+
+def test_a_foreign_body_may_still_be_given_up():
+    """It has no end of its own in here, but its client may leave."""
+    drive = Drive(content_type="image/png")
+    drive.feed(b"\x89PNG", 1.0)
+    drive.fail("client_gone", 2.0)
+
+    assert (drive.pipeline.outcome, drive.pipeline.unclaimed) == ("client_gone", b"\x89PNG")
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "ollama"])
+def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect):
+    """A list of models is no answer, whatever the route expects."""
+    body = b'{"object": "list", "data": []}'
+    drive = Drive(content_type="application/json", dialect=dialect)
+    drive.feed(body, 1.0)
+    drive.close(1.1)
+
+    assert drive.pipeline.unclaimed == body
+
+
+def test_a_foreign_body_after_the_head_is_a_failure():
+    """The client has been promised a stream."""
+    drive = Drive(content_type="application/json", hold=1.0)
+    drive.wait(1.0)
+    drive.feed(b'{"object": "list"}', 2.0)
+    drive.close(2.1)
+
+    assert native(drive).error["code"] == "upstream_content_type"
+    assert drive.pipeline.unclaimed is None
+
+
+ANSWERS = {
+    "openai": {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 5,
+        "model": "m",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "Hé"}, "finish_reason": "length"}
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    },
+    "anthropic": {
+        "id": "c",
+        "type": "message",
+        "model": "m",
+        "content": [{"type": "text", "text": "Hé"}],
+        "stop_reason": "max_tokens",
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    },
+    "ollama": {
+        "model": "m",
+        "message": {"content": "Hé"},
+        "done": True,
+        "done_reason": "length",
+        "prompt_eval_count": 3,
+        "eval_count": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("dialect", sorted(ANSWERS))
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_complete_answer_becomes_a_stream_of_one_delta(output, dialect, indent):
+    """A stream was asked for, so a stream it is, with finish and usage."""
+    drive = Drive(output, "application/json")
+    drive.feed(json.dumps(ANSWERS[dialect], indent=indent).encode(), 1.0)
+    drive.close(1.1)
+
+    answer = getattr(reading_back, dialect if output == "same" else output)(drive.body)
+    assert answer.first.text == "Hé"
+    reasons = ("length", "max_tokens") if output == "same" else ("length",)
+    assert answer.first.finish_reason in reasons
+    assert (drive.pipeline.stats.usage.input_tokens, drive.pipeline.stats.usage.output_tokens) == (3, 2)
+    assert drive.pipeline.outcome == "completed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [body for body in recordings("documents") if "openai" in str(body) or "anthropic" in str(body)],
+    ids=str,
+)
+def test_recorded_answers_become_streams(body):
+    """What servers that cannot stream sent in place of a stream."""
+    drive = Drive("native", body.content_type)
+    drive.feed(body.body, 1.0)
+    drive.close(1.1)
+
+    answer = native(drive)
+    assert answer.first.text == body.expected["text"]
+    assert answer.first.reasoning == body.expected["reasoning"]
+    assert answer.finish["finish_reason"] == body.reason
+
+
+def test_plain_text_is_an_answer():
+    """Its end is the finish; nobody said why it ended."""
+    drive = Drive("native", "text/plain; charset=utf-8")
+    for at, piece in enumerate(["Grüße, ".encode()[:3], "Grüße, ".encode()[3:], b"Welt\n"]):
+        drive.feed(piece, 1.0 + at)
+    drive.close(5.0)
+
+    assert native(drive).first.text == "Grüße, Welt\n"
+    assert native(drive).finish["finish_reason"] == "other"
+    assert drive.pipeline.outcome == "completed"
+
+
+def test_same_learns_its_format_from_the_upstream():
+    """Until then there is none; afterwards it says what the client's content type is."""
+    drive = Drive("same", "application/x-ndjson")
+    assert drive.pipeline.format is None
+    drive.feed(line(message={"content": "Hi"}, done=False), 1.0)
+
+    assert drive.pipeline.format.content_type == "application/x-ndjson"
