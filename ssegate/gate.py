@@ -61,6 +61,7 @@ class Gate:
         self._server: asyncio.Server | None = None
         self._connections: ConnectionServer | None = None
         self._admin: AppRunner | None = None
+        self._admin_server: asyncio.Server | None = None
         self._lag: asyncio.Task[None] | None = None
         self._log = logs.get_logger()
 
@@ -111,8 +112,9 @@ class Gate:
             pass  # readers that do not read are cut with their connections below
         if self._connections is not None:
             await self._connections.shutdown(_FAREWELL_SECONDS / 4)
-        if self._admin is not None:
+        if self._admin_server is not None:
             self._admin_server.close()
+        if self._admin is not None:
             await self._admin.cleanup()
         if self._lag is not None:
             self._lag.cancel()
@@ -219,7 +221,12 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     if config.tls is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(config.tls.cert, config.tls.key)
+    try:
+        context.load_cert_chain(config.tls.cert, config.tls.key)
+    except OSError as error:
+        # The library's own words name no file.
+        said = f"tls: {config.tls.cert} with {config.tls.key} cannot be used: {error}"
+        raise OSError(said) from error
     return context
 
 

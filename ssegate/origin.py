@@ -73,6 +73,7 @@ def _is_own(origin: str, host: str) -> bool:
     try:
         page, asked = urlsplit(origin), urlsplit(f"//{host}")
         port = _DEFAULT_PORTS.get(page.scheme)
-        return page.hostname == asked.hostname and (page.port or port) == (asked.port or port)
+        is_host = page.hostname is not None and page.hostname == asked.hostname
+        return is_host and (page.port or port) == (asked.port or port)
     except ValueError:
         return False

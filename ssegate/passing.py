@@ -7,15 +7,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import aiohttp
 from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
+from ssegate.upstream import read
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 
-__all__ = ["BROKEN", "copy_body", "passed_headers", "send_head", "stream_headers"]
+__all__ = ["copy_body", "passed_headers", "send_head", "stream_headers"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -33,9 +33,6 @@ _OF_THE_UPSTREAM = frozenset(
     {"set-cookie", "strict-transport-security", "alt-svc", "content-security-policy"}
 )
 """Headers that bind the client's browser to the upstream's host."""
-
-BROKEN = (aiohttp.ClientError, OSError, RuntimeError)
-"""What reading a body raises when it breaks off; a RuntimeError when aiohttp has lost track of the reason."""
 
 _REQUEST_IDS = ("x-request-id", "request-id")
 _RATE_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
@@ -104,11 +101,9 @@ async def copy_body(response: ClientResponse, answer: StreamResponse, idle: floa
     while True:
         try:
             async with asyncio.timeout(idle):
-                data = await response.content.readany()
+                data = await read(response)
         except TimeoutError:
             raise UpstreamError(Failure("idle_timeout", f"upstream was silent for {idle:g} s")) from None
-        except BROKEN as error:
-            raise UpstreamError(Failure("upstream_truncated", "the upstream's connection broke")) from error
         if not data:
             return copied
         await answer.write(data)

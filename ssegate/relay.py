@@ -16,25 +16,22 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
 from ssegate import passing, tap
+from ssegate.alarm import Alarm
 from ssegate.booking import Identity, row, stream_report
+from ssegate.inlet import Inlet
 from ssegate.outlet import Outlet
 from ssegate.report import StreamReport
-from ssegate.upstream import Call, Upstreams, broken_body, check_coding, refusal
+from ssegate.upstream import Call, Upstreams, broken_body
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline
 
 __all__ = ["Relay", "Terms"]
 
-_REUSE_SECONDS = 0.05
-"""How long an upstream may take to end its body after its end mark, for its connection to be reused."""
-
-_NEVER = float("inf")
 _log = logging.getLogger(__name__)
 
 
@@ -69,19 +66,14 @@ class Relay:
         book: Callable[[StreamReport], None],
     ) -> None:
         self._request, self._terms, self._pipeline = request, terms, pipeline
-        self._upstreams, self._call, self._book = upstreams, call, book
+        self._book = book
         self._loop = asyncio.get_running_loop()
-        self._outlet = Outlet(request)
-        self._response: ClientResponse | None = None
+        self._inlet, self._outlet = Inlet(upstreams, call), Outlet(request)
         self._fate: Failure | None = None
         self._is_booked = False
         self._write_by: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = _NEVER
+        self._alarm = Alarm(self._on_time)
         self._waiter: asyncio.Future[None] | None = None
-        self._opening: asyncio.Task[Any] | None = None
-        self._is_interrupted = False
-        self._is_pulling = False
         self._commit: asyncio.Task[None] | None = None
         self._reads = 0
         self._busy = 0.0
@@ -104,7 +96,7 @@ class Relay:
     @property
     def upstream_headers(self) -> CIMultiDict[str]:
         """What the client gets of the upstream's headers, in a stream and with an error before it."""
-        return passing.stream_headers(self._response)
+        return passing.stream_headers(self._inlet.response)
 
     def row(self) -> dict[str, Any]:
         """Return the stream as ``/-/streams`` shows it (``streams.LiveStream``)."""
@@ -152,59 +144,20 @@ class Relay:
         return self._pipeline.unclaimed is not None
 
     async def _ask(self) -> None:
-        """Get the upstream's head and let its body flow."""
-        failure = await self._open()
+        """Get the upstream's head and let its body flow; meanwhile time may end the hold or the stream."""
+        failure = await self._inlet.open()
         if failure is not None:
             self._deliver(self._pipeline.fail(failure, self._loop.time()))
         if self._is_over:
             return
-        assert self._response is not None
-        self._pipeline.begin(self._response.headers.get("Content-Type"))
+        self._pipeline.begin(self._inlet.content_type)
         if self._outlet.paused:
-            self._pause_upstream()
-        if not (self.push and tap.attach(self._response, self)):
-            await self._pull(self._response)
+            self._inlet.pause()
+        await self._inlet.flow(self, push=self.push, may_read=self._may_read)
 
-    async def _open(self) -> Failure | None:
-        """Wait for the upstream's head; meanwhile the timer may end the hold or the stream."""
-        task = self._opening = asyncio.current_task()
-        assert task is not None
-        try:
-            self._response = await self._upstreams.open(self._call)
-            if not 200 <= self._response.status < 300:
-                return await refusal(self._response)
-            check_coding(self._response)
-        except UpstreamError as error:
-            return error.failure
-        except asyncio.CancelledError:
-            # Our own interruption is taken back; the client's leaving is not ours to swallow.
-            if not self._is_interrupted or task.uncancel() > 0:
-                raise
-        finally:
-            self._opening = None
-        return None
-
-    async def _pull(self, response: ClientResponse) -> None:
-        """Read the body the ordinary way, where the tap does not fit."""
-        self._is_pulling = True
-        while not (self._is_over or self._is_foreign):
-            try:
-                data = await response.content.readany()
-            except passing.BROKEN as error:
-                # A reason that the connection knows reaches the body a turn of the loop later.
-                await asyncio.sleep(0)
-                if rest := tap.left_in(response.content):
-                    self.on_data(rest)
-                self.on_error(response.content.exception() or error)
-                break
-            if not data:
-                self.on_end()
-                break
-            self.on_data(data)
-            # readany() returns at once while there is data: without this nobody else would have a turn.
-            await asyncio.sleep(0)
-            await self._wait_for(lambda: not self._outlet.paused or self._is_over)
-        self._is_pulling = False
+    async def _may_read(self) -> bool:
+        await self._wait_for(lambda: not self._outlet.paused or self._is_over)
+        return not (self._is_over or self._is_foreign)
 
     async def _send_stream(self) -> None:
         await self._send_head()
@@ -226,15 +179,15 @@ class Relay:
             is_held = self._outlet.is_full
             await self._outlet.send_head(self._head())
             if is_held and not self._outlet.paused:
-                self._resume_upstream()
+                self._inlet.resume()
             self._arm()
 
     def _head(self) -> CIMultiDict[str]:
         head = self.upstream_headers
         head.extend(self._terms.head)
-        upstream_type = self._response.headers.get("Content-Type") if self._response is not None else None
         form = self._pipeline.format
-        head["Content-Type"] = form.content_type if form else upstream_type or "application/octet-stream"
+        theirs = self._inlet.content_type or "application/octet-stream"
+        head["Content-Type"] = theirs if form is None else form.content_type
         head["Cache-Control"] = "no-cache, no-transform"
         head["X-Accel-Buffering"] = "no"
         head["X-Stream-ID"] = self.stream_id
@@ -250,11 +203,11 @@ class Relay:
 
     async def _pass_on(self) -> None:
         """Send a body that is none of ours to the client as it is."""
-        response, outlet = self._response, self._outlet
+        response, outlet = self._inlet.response, self._outlet
         assert response is not None and self._pipeline.unclaimed is not None
         tap.detach(response)
-        self._disarm()
-        self._resume_upstream()
+        self._alarm.stop()
+        self._inlet.resume()
         headers = passing.passed_headers(
             response, self._terms.head, forward_client=self._terms.forward_client, decoded=True
         )
@@ -283,11 +236,11 @@ class Relay:
         self._busy += perf_counter() - began
         self._reads += 1
         if self._is_foreign:
-            self._pause_upstream()
+            self._inlet.pause()
         self._deliver(out)
         due = self._pipeline.near_deadline
-        if due is not None and due < self._timer_at:
-            self._arm()
+        if due is not None and due < self._alarm.at:
+            self._alarm.set(due)
 
     def on_end(self) -> None:
         """The upstream's body is complete."""
@@ -299,30 +252,13 @@ class Relay:
 
     def on_error(self, error: BaseException) -> None:
         """The upstream's body broke off."""
-        self._deliver(self._pipeline.fail(broken_body(error), self._loop.time()))
+        failure = error.failure if isinstance(error, UpstreamError) else broken_body(error)
+        self._deliver(self._pipeline.fail(failure, self._loop.time()))
 
     def _failed_inside(self) -> bytes:
         """A fault of ours ends this stream and no other; inside a callback it must not go further."""
         _log.exception("stream %s failed inside the gate", self.stream_id)
         return self._pipeline.fail(Failure("internal", "the gate failed"), self._loop.time())
-
-    def _pause_upstream(self) -> None:
-        if self._response is not None:
-            tap.pause(self._response)
-
-    def _resume_upstream(self) -> None:
-        if self._response is not None:
-            tap.resume(self._response)
-
-    def _release_upstream(self) -> None:
-        """Close the upstream's connection; after a good end it may come back to the pool first."""
-        response = self._response
-        if response is None or response.closed:
-            return
-        if self._pipeline.outcome == "completed":
-            self._upstreams.end_within(_REUSE_SECONDS, response)
-        else:
-            response.close()
 
     # ---- the client's side (connection.Reader) -------------------------------------------------
 
@@ -331,7 +267,7 @@ class Relay:
         now = self._loop.time()
         self._outlet.paused = True
         self._pipeline.pause(now)
-        self._pause_upstream()
+        self._inlet.pause()
         if self._terms.write_timeout is not None:
             self._write_by = now + self._terms.write_timeout
             self._arm()
@@ -342,7 +278,7 @@ class Relay:
         self._write_by = None
         self._pipeline.resume(self._loop.time())
         if not self._is_foreign:
-            self._resume_upstream()
+            self._inlet.resume()
         self._arm()
         self._wake()
 
@@ -362,7 +298,7 @@ class Relay:
         """Write *out*, and wake the task for what only it can do."""
         if self._is_over:
             self._outlet.keep(out)
-            self._release_upstream()
+            self._release()
             self._wake()
             return
         if out:
@@ -370,28 +306,17 @@ class Relay:
         if self._is_foreign or (self._pipeline.is_open and not self._outlet.is_open):
             self._wake()
             if self._outlet.is_full:
-                self._pause_upstream()
+                self._inlet.pause()
 
     # ---- time ----------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Have the timer fire in time for the next deadline; one that comes too early is left to fire."""
-        due = self._pipeline.deadline if not self._is_over else None
-        if self._write_by is not None and (due is None or self._write_by < due):
-            due = self._write_by
-        if due is None or due >= self._timer_at:
-            return
-        self._disarm()
-        self._timer_at = due
-        self._timer = self._loop.call_at(due, self._on_timer)
+        """Have the alarm ring in time for the next deadline."""
+        if not self._is_over:
+            self._alarm.set(self._pipeline.deadline)
+        self._alarm.set(self._write_by)
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, _NEVER
-
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, _NEVER
+    def _on_time(self) -> None:
         now = self._loop.time()
         if self._write_by is not None and now >= self._write_by:
             self._give_up_on_client()
@@ -408,7 +333,7 @@ class Relay:
         seconds = self._terms.write_timeout
         self._end_unheard(Failure("slow_client", f"the client read nothing for {seconds:g} s"))
         self._write_by = None
-        self._release_upstream()
+        self._release()
         self._report()
         self._outlet.paused = False
         self._outlet.abort()
@@ -419,10 +344,8 @@ class Relay:
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)
-        elif self._opening is not None and self._is_over:
-            if not self._is_interrupted:
-                self._is_interrupted = True
-                self._opening.cancel()
+        elif self._is_over:
+            self._inlet.interrupt()
         elif self._needs_commit:
             self._commit = self._loop.create_task(self._send_head())
 
@@ -430,7 +353,7 @@ class Relay:
     def _needs_commit(self) -> bool:
         """The head is due while the task waits for the upstream and cannot send it."""
         is_due = self._pipeline.is_open and not (self._outlet.is_open or self._outlet.gone)
-        return is_due and self._commit is None and (self._opening is not None or self._is_pulling)
+        return is_due and self._commit is None and (self._inlet.is_opening or self._inlet.is_pulling)
 
     async def _wait_for(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -452,12 +375,15 @@ class Relay:
             self._fate = failure
             self._pipeline.fail(failure, self._loop.time())
 
+    def _release(self) -> None:
+        self._inlet.release(is_complete=self._pipeline.outcome == "completed")
+
     def _close(self) -> None:
         """Give everything back; the outcome is booked if it is not yet."""
-        self._disarm()
+        self._alarm.stop()
         if self._commit is not None:
             self._commit.cancel()
-        self._release_upstream()
+        self._release()
         self._report()
 
     def _report(self) -> None:
@@ -472,7 +398,7 @@ class Relay:
             self._pipeline,
             failure=self._fate or self._pipeline.failure,
             status=status if outlet.is_open else None,
-            upstream=self._response,
+            upstream=self._inlet.response,
             overhead=self._busy / self._reads if self._reads else None,
             now=self._loop.time(),
         )

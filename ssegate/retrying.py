@@ -11,6 +11,9 @@ from ssegate.wire.events import Failure
 
 __all__ = ["retry_headers"]
 
+_NONSENSE = 1e10
+"""Seconds, three centuries: nobody means that, and a float may be infinite or no number at all."""
+
 
 def retry_headers(failure: Failure, now: float) -> dict[str, str]:
     """
@@ -29,4 +32,4 @@ def retry_headers(failure: Failure, now: float) -> dict[str, str]:
             seconds = parsedate_to_datetime(value).timestamp() - now
         except ValueError:
             return {}
-    return {"Retry-After": str(max(0, ceil(seconds)))} if seconds < 1e9 else {}
+    return {"Retry-After": str(max(0, ceil(seconds)))} if abs(seconds) < _NONSENSE else {}

@@ -27,7 +27,7 @@ from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 
-__all__ = ["Body", "Call", "Upstreams", "broken_body", "check_coding", "refusal"]
+__all__ = ["Body", "Call", "Upstreams", "broken_body", "check_coding", "read", "refusal"]
 
 Body: TypeAlias = bytes | AsyncIterable[bytes] | None
 
@@ -264,6 +264,21 @@ _OPENING: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
     ),
     (OSError, "upstream_connect", "cannot be reached"),
 )
+
+
+async def read(response: ClientResponse) -> bytes:
+    """
+    Return the next bytes of a body, nothing at its end.
+
+    Raises:
+        UpstreamError: The body broke off.
+    """
+    try:
+        return await response.content.readany()
+    except (aiohttp.ClientError, OSError, RuntimeError) as error:
+        # RuntimeError: aiohttp knows only that the connection is gone. Why reaches the body a turn later.
+        await asyncio.sleep(0)
+        raise UpstreamError(broken_body(response.content.exception() or error)) from error
 
 
 def broken_body(error: BaseException) -> Failure:

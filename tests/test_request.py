@@ -58,7 +58,14 @@ def test_json_of_another_kind_is_no_object(body: bytes):
 
 @pytest.mark.parametrize(
     ("body", "place"),
-    [(b"{", 1), (b'{"a": }', 6), (b'{"a": 1', 7), (b'{"a": nul}', 6), (b'{"a": NaN}', 6), (b'{"a": 1, "b\xff": 1}', 11)],
+    [
+        (b"{", 1),
+        (b'{"a": }', 6),
+        (b'{"a": 1', 7),
+        (b'{"a": nul}', 6),
+        (b'{"a": NaN}', 6),
+        (b'{"a": 1, "b\xff": 1}', 11),
+    ],
 )
 def test_broken_json_is_told_by_its_place(body: bytes, place: int):
     """The message names the byte and quotes nothing."""
@@ -254,7 +261,9 @@ def test_other_methods_have_no_prompt():
     assert (made.wants_stream, made.method) == (False, "DELETE")
 
 
-@pytest.mark.parametrize(("body", "query"), [(b'{"prompt": "a", "stream": false}', ""), (b"", "stream=false")])
+@pytest.mark.parametrize(
+    ("body", "query"), [(b'{"prompt": "a", "stream": false}', ""), (b"", "stream=false")]
+)
 def test_a_prompt_may_refuse_the_stream(body: bytes, query: str):
     """``stream: false`` is said to the upstream, too: some stream unasked."""
     to = route(from_prompt=FromPrompt("b", {"stream": True}))

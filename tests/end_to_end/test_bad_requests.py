@@ -375,7 +375,9 @@ async def test_pipelined_requests(gate: Any, simulator: Any):
             connection.send("/v1/models", method="GET")
         answers = [await connection.answer() for _ in range(6)]
 
-    models = [json.loads(answer.chunks[-1].split(b"data: ")[-1])["metadata"]["model"] for answer in answers[::2]]
+    models = [
+        json.loads(answer.chunks[-1].split(b"data: ")[-1])["metadata"]["model"] for answer in answers[::2]
+    ]
     assert models == ["m0", "m1", "m2"]
     assert all(answer.json["object"] == "list" for answer in answers[1::2])
 
@@ -408,7 +410,9 @@ async def test_a_client_may_choose_its_streams_id(
     if place == "header":
         answer = await ask(running.url, CHAT, {"stream": True}, headers={"X-Stream-ID": chosen})
     else:
-        answer = await ask(running.url, f"{CHAT}?stream_id={chosen.replace(chr(0xE9), '%E9')}", {"stream": True})
+        answer = await ask(
+            running.url, f"{CHAT}?stream_id={chosen.replace(chr(0xE9), '%E9')}", {"stream": True}
+        )
 
     assert answer.status == status
     assert len(upstream.requests) == (status == 200)

@@ -78,7 +78,9 @@ async def test_no_route_is_told_in_openais_shape(gate: Any, simulator: Any):
 # The upstream's own errors
 
 
-async def failing(gate: Any, simulator: Any, fault: str, path: str, output: str = "auto", **rest: str) -> Answer:
+async def failing(
+    gate: Any, simulator: Any, fault: str, path: str, output: str = "auto", **rest: str
+) -> Answer:
     """Ask an upstream that fails so for a stream."""
     upstream = await simulator(Behaviour(fault=fault, retry_after=7))
     running = await gate(config(upstream.url, output, **rest))

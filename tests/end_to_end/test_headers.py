@@ -100,7 +100,15 @@ async def test_the_host_is_the_upstreams(through: Asker):
 
 @pytest.mark.parametrize(
     "name",
-    ["Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Proxy-Authenticate"],
+    [
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Proxy-Authenticate",
+    ],
 )
 async def test_hop_by_hop_headers_stay(through: Asker, name: str):
     """Headers about this connection do not go over the next one."""
@@ -173,9 +181,7 @@ async def test_the_callers_credential_passes_otherwise(through: Asker):
 
 async def test_the_upstreams_own_headers_win(through: Asker):
     """A header of the config replaces the client's of that name, however it is written."""
-    seen, _ = await through(
-        [("x-team", "theirs"), ("X-TEAM", "again")], settings=", headers: {X-Team: ours}"
-    )
+    seen, _ = await through([("x-team", "theirs"), ("X-TEAM", "again")], settings=", headers: {X-Team: ours}")
 
     assert seen.headers.getall("X-Team") == ["ours"]
 
@@ -188,7 +194,11 @@ ON = ["", ", forward_client: true", f', forward_client: true, headers: {{Authori
 @pytest.mark.parametrize("settings", OFF)
 async def test_the_clients_own_affairs_stay(through: Asker, settings: str):
     """Where the gate holds a credential, an upstream learns nothing of the browser behind it, nor the reverse."""
-    sent = OF_THE_CLIENT | {"X-Forwarded-For": "1.1.1.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "h"}
+    sent = OF_THE_CLIENT | {
+        "X-Forwarded-For": "1.1.1.1",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "h",
+    }
 
     seen, answer = await through(
         sent | {"Forwarded": "for=1.1.1.1", "X-Real-IP": "1.1.1.1"},
@@ -216,7 +226,10 @@ async def test_the_clients_own_affairs_pass(through: Asker, settings: str):
     assert seen.headers["X-Forwarded-Proto"] == "http"
     assert seen.headers["X-Forwarded-Host"] == "gate.test"
     if "X-Stream-ID" not in answer.headers:  # a stream gets nothing of the upstream's but id and limits
-        assert (answer.header("Set-Cookie"), answer.header("Strict-Transport-Security")) == ("a=b", "max-age=9")
+        assert (answer.header("Set-Cookie"), answer.header("Strict-Transport-Security")) == (
+            "a=b",
+            "max-age=9",
+        )
 
 
 async def test_bytes_beyond_ascii_in_a_header(through: Asker):

@@ -254,15 +254,6 @@ async def test_a_good_file_is_taken(how: str, reloading: Any, simulator: Any):
     assert told(await stream) == ("", None)
 
 
-BROKEN = {
-    "unknown key": ("nonsense: 1", "nonsense"),
-    "not YAML": ("routes: [", ""),
-    "empty": ("#", ""),
-    "an upstream that is not there": ("x", "missing"),
-    "a variable that is not set": ("x", "SSEGATE_TEST_UNSET"),
-}
-
-
 async def test_a_broken_file_changes_nothing(reloading: Any, simulator: Any):
     """Whatever is wrong, the old file stays in force in full, it is told where, and a metric says so (G4)."""
     upstream = await simulator(Behaviour(tokens=40, rate=20))
@@ -274,7 +265,7 @@ async def test_a_broken_file_changes_nothing(reloading: Any, simulator: Any):
         "unknown key": (f"{good}nonsense: 1\n", "nonsense"),
         "not YAML": (f"{good}routes: [\n", ""),
         "no routes": ("# nothing here\n", "routes"),
-        "no such upstream": (good.replace("up: {", "down: {"), "upstream"),
+        "no such upstream": (good.replace("{name: chat,", "{name: chat, upstream: missing,"), "missing"),
         "a variable that is not set": (
             good.replace(upstream.url, "${SSEGATE_TEST_UNSET}"),
             "SSEGATE_TEST_UNSET",
@@ -347,17 +338,17 @@ async def test_what_cannot_be_had_is_one_clear_line(tmp_path: Path, simulator: A
     taken = upstream.url.removeprefix("http://")
     (tmp_path / "bad.pem").write_text("this is no certificate")
     self_signed(tmp_path / "good.pem")
-    texts = {
-        "listen": f"listen: {taken}\n" + config(upstream.url),
-        "admin": f"admin: {taken}\n" + config(upstream.url),
-        "directory": "listen: unix:/nonexistent/dir/socket\n" + config(upstream.url),
-        "certificate": f"tls: {{cert: {tmp_path}/bad.pem, key: {tmp_path}/bad.pem}}\n" + config(upstream.url),
-        "no certificate": f"tls: {{cert: {tmp_path}/no.pem, key: {tmp_path}/no.pem}}\n" + config(upstream.url),
+    first_lines = {
+        "listen": f"listen: {taken}",
+        "admin": f"admin: {taken}",
+        "directory": "listen: unix:/nonexistent/dir/socket",
+        "certificate": f"tls: {{cert: {tmp_path}/bad.pem, key: {tmp_path}/bad.pem}}",
+        "no certificate": f"tls: {{cert: {tmp_path}/no.pem, key: {tmp_path}/no.pem}}",
     }
     files = {}
-    for what, text in texts.items():
+    for what, line in first_lines.items():
         files[what] = tmp_path / f"{what}.yaml"
-        files[what].write_text(on_free_ports(text))
+        files[what].write_text(on_free_ports(line + config("http://127.0.0.1:9")))
 
     results = dict(zip(files, await asyncio.gather(*(run(file) for file in files.values())), strict=True))
 

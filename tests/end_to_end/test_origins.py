@@ -17,7 +17,11 @@ FOREIGN = "https://evil.example"
 EXPOSED = {
     "x-stream-id",
     "retry-after",
-    *(f"x-ratelimit-{part}-{what}" for part in ("limit", "remaining", "reset") for what in ("requests", "tokens")),
+    *(
+        f"x-ratelimit-{part}-{what}"
+        for part in ("limit", "remaining", "reset")
+        for what in ("requests", "tokens")
+    ),
 }
 
 
@@ -170,7 +174,9 @@ async def test_an_upstreams_own_cors_does_not_double_ours(gate: Any):
     assert is_readable(ours)
     assert ours.header("Access-Control-Allow-Origin") == PAGE
     assert "Access-Control-Allow-Credentials" not in ours.headers
-    assert {"accept", "origin"} <= {word for line in ours.headers.getall("Vary") for word in line.lower().split(", ")}
+    assert {"accept", "origin"} <= {
+        word for line in ours.headers.getall("Vary") for word in line.lower().split(", ")
+    }
     assert theirs.header("Access-Control-Allow-Origin") == "*"
 
 
@@ -199,7 +205,9 @@ async def test_a_preflight_is_answered_by_the_gate(gate: Any, simulator: Any, pa
 
     assert (answer.status, answer.body) == (204, b"")
     assert answer.header("Access-Control-Allow-Origin") == PAGE
-    assert words(answer, "Access-Control-Allow-Methods") >= {method.lower() for method in methods | {"DELETE"}}
+    assert words(answer, "Access-Control-Allow-Methods") >= {
+        method.lower() for method in methods | {"DELETE"}
+    }
     wanted = {"authorization", "content-type", "last-event-id", "x-stream-id"}
     assert words(answer, "Access-Control-Allow-Headers") >= wanted
     assert not upstream.requests

@@ -147,7 +147,9 @@ async def test_every_method_passes(gate: Any, method: str):
     """A prefix route takes all methods, with their bodies."""
     async with serving(answering(text="ok")) as upstream:
         running = await gate(config(upstream.url))
-        answer = await ask(running.url, "/v1/files/1", b"\0body", method=method, headers={"Content-Type": "a/b"})
+        answer = await ask(
+            running.url, "/v1/files/1", b"\0body", method=method, headers={"Content-Type": "a/b"}
+        )
 
     [request] = upstream.requests
     assert (answer.body, request.method, request.body) == (b"ok", method, b"\0body")
@@ -159,7 +161,9 @@ async def test_every_method_passes(gate: Any, method: str):
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_a_multipart_upload_arrives_whole(gate: Any, framing: str):
     """An upload passes byte for byte, framed as the client framed it."""
-    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n%b\r\n--b--\r\n' % IMAGE
+    part = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n%b\r\n--b--\r\n' % IMAGE
+    )
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     body = part
     if framing == "chunked":
@@ -369,7 +373,9 @@ def plain(body: bytes, coding: str | None) -> bytes:
 @pytest.mark.parametrize("media", ["application/octet-stream", None])
 async def test_bytes_that_are_a_stream_are_read_as_one(gate: Any, media: str | None):
     """Without a telling type the first bytes decide: those of a known framing are a stream."""
-    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    chunk = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    )
 
     async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -391,7 +397,7 @@ async def test_bytes_that_are_a_stream_are_read_as_one(gate: Any, media: str | N
 
 REFUSED = [
     ("text/html", b"<html><title>log in</title></html>", "upstream_content_type"),
-    ("text/event-stream", b"data: {\"what\": 1}\n\n" * 3, "upstream_content_type"),
+    ("text/event-stream", b'data: {"what": 1}\n\n' * 3, "upstream_content_type"),
     ("text/event-stream", b"", "upstream_empty"),
     ("application/json", b"", "upstream_empty"),
 ]

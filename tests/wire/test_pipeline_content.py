@@ -65,6 +65,16 @@ def test_a_call_that_lacks_an_id_gets_one_and_its_finish_its_name(output):
         assert answer.finish["upstream_finish_reason"] == "stop"
 
 
+def test_arguments_of_our_own_making_are_not_counted():
+    """The upstream generated two deltas of eight bytes in all; the `{}` is ours."""
+    drive = Drive()
+    drive.feed(word("12345678") + opening(0, "call_a", "f") + STOP + DONE, 1.0)
+
+    answer = native(drive)
+    assert answer.first.calls[0]["arguments"] == "{}"
+    assert answer.final["total_tokens"] == 2
+
+
 def test_a_cut_call_gets_no_arguments():
     """A stream that broke off has not said that there are none."""
     drive = Drive()

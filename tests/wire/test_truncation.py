@@ -127,11 +127,12 @@ def test_a_connection_that_breaks_before_the_finish_fails_with_its_own_code(code
     assert drive.pipeline.outcome == ("truncated" if code == "upstream_truncated" else "upstream_error")
 
 
-def test_a_choice_that_has_not_finished_is_cut_off():
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_choice_that_has_not_finished_is_cut_off(is_clean):
     """One of two choices has finished: the end of the body is no end of the answer."""
     drive = Drive(choices=2)
     drive.feed(word("a") + word("b", 1) + chunk(finish="stop"), 1.0)
-    drive.close(1.1)
+    drive.close(1.1) if is_clean else drive.fail("upstream_truncated", 1.1)
 
     answer = reading_back.native(drive.body)
     assert drive.pipeline.outcome == "truncated"
