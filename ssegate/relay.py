@@ -151,6 +151,7 @@ class Relay:
         if self._is_over:
             return
         self._pipeline.begin(self._inlet.content_type)
+        self._arm()
         if self._outlet.paused:
             self._inlet.pause()
         await self._inlet.flow(self, push=self.push, may_read=self._may_read)

@@ -45,6 +45,7 @@ FLOORS: dict[str, float] = {
     "config": 2,
     "report": 2,
     "wire.pipeline": 1,
+    "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
     "wire.outflow": 0.5,  # the way out of it: batching and formats
     "wire.framing": 0,

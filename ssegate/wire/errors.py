@@ -30,6 +30,7 @@ __all__ = [
     "WireError",
     "classified",
     "http_status",
+    "redact",
 ]
 
 Outcome = Literal[
@@ -192,3 +193,12 @@ def http_status(failure: Failure) -> int:
         if status in (503, 529):
             return 503
     return CODES[failure.code].status
+
+
+def redact(failure: Failure, secrets: tuple[str, ...]) -> None:
+    """Strike *secrets* out of all that *failure* quotes."""
+    for name in ("message", "upstream_type", "upstream_code", "upstream_param"):
+        if isinstance(text := getattr(failure, name), str):
+            for secret in secrets:
+                text = text.replace(secret, "***")
+            setattr(failure, name, text)

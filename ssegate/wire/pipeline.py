@@ -17,11 +17,9 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ssegate.wire.batching import Batcher, Unbatched
 from ssegate.wire.clocks import Clocks
-from ssegate.wire.errors import CODES, Outcome, WireError, classified
+from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
     Carried,
     Citation,
@@ -42,6 +40,7 @@ from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
 from ssegate.wire.recognition import NotAStream, Recognised, Recogniser
 from ssegate.wire.seams import Context, Dialect, Format, Framer
+from ssegate.wire.settings import Settings
 from ssegate.wire.stats import Price, Stats
 
 __all__ = ["FINISH_HOLD", "Pipeline", "Settings"]
@@ -56,40 +55,6 @@ _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_prot
 """Failures of the connection: harmless once the answer is complete."""
 
 _NEVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How one stream is to be treated. Seconds and bytes; None: off."""
-
-    dialect: str = "auto"
-    output: str = "native"
-    metadata: str = "every"
-    """``off``, ``final`` or ``every``."""
-
-    batch_size: int = 5
-    batch_delay: float | None = 0.04
-    heartbeat: float | None = 15.0
-    hold: float = 10.0
-    first_token: float | None = 600.0
-    idle: float | None = 300.0
-    total: float | None = 3600.0
-    max_event: int = 16 << 20
-    max_stream: int = 256 << 20
-    choices: int = 1
-    """How many choices were asked for."""
-
-    numbered: bool = False
-    """Every block carries ``id: <stream id>-<n>``."""
-
-    own_credential: bool = False
-    """The gate holds the upstream's credential: its 401 is not the caller's."""
-
-    secrets: tuple[str, ...] = ()
-    """What must not stand in an error that quotes the upstream: credentials, ours and the caller's."""
-
-    prices: tuple[tuple[str, Price], ...] = ()
-    """Price by model name or prefix of one; the longest that fits wins."""
 
 
 class Pipeline:
@@ -140,6 +105,8 @@ class Pipeline:
         self._begun_choices: set[int] = set()
         self._finished_choices: set[int] = set()
         self._finish_until: float | None = None
+        self._has_begun = False
+        self._has_ended = False
         self._has_content = False
 
     # ---- what the shell calls ------------------------------------------------------------------
@@ -151,6 +118,7 @@ class Pipeline:
 
     def begin(self, content_type: str | None) -> None:
         """The upstream has answered 2xx with a body of *content_type*."""
+        self._has_begun = True
         self._recogniser = Recogniser(self._settings.dialect, content_type, self._settings.max_event)
 
     def feed(self, data: bytes, now: float) -> bytes:
@@ -193,7 +161,7 @@ class Pipeline:
         """Do what is due: a held batch, a held finish, the end of the hold, a heartbeat, a timeout."""
         if self._is_over:
             return b""
-        if now >= self._hold_until and self.format is not None:
+        if now >= self._opens_at:
             self.is_open = True
         batch_until = self._outflow.deadline
         failure = self._clocks.expired(now)
@@ -230,12 +198,11 @@ class Pipeline:
         """The moment by which ``tick`` must be called; None: never."""
         if self._is_over:
             return None
-        hold_until = _NEVER if self.is_open or self.format is None else self._hold_until
         due = min(
             _or_never(self._clocks.deadline),
             _or_never(self._outflow.deadline),
             _or_never(self._finish_until),
-            hold_until,
+            self._opens_at,
             self._heartbeat_at,
         )
         return None if due == _NEVER else due
@@ -247,10 +214,8 @@ class Pipeline:
 
     @property
     def price(self) -> Price | None:
-        """What the stream's model costs, if its name or a prefix of it has a price."""
-        model = self.stats.model or ""
-        fitting = [(len(name), price) for name, price in self._settings.prices if model.startswith(name)]
-        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+        """What the stream's model costs, if that is known."""
+        return self._settings.price_of(self.stats.model)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -296,7 +261,7 @@ class Pipeline:
 
     def _reject(self, verdict: NotAStream, now: float) -> None:
         assert self._recogniser is not None
-        if verdict.code or (self.is_open and not self._is_raw):
+        if verdict.code or self.is_open:
             self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
         else:
             self.unclaimed = bytes(self._recogniser.head)
@@ -379,8 +344,16 @@ class Pipeline:
                 self._fail(event, now)
                 return
             if isinstance(event, End):
-                self._complete(now)
+                self._ended(now)
                 return
+
+    def _ended(self, now: float) -> None:
+        """The end mark has come."""
+        self._has_ended = True
+        if self._is_raw:
+            self._finish_until = now + FINISH_HOLD  # the last bytes of the body may be on their way
+        else:
+            self._complete(now)
 
     # ---- writing -------------------------------------------------------------------------------
 
@@ -390,6 +363,12 @@ class Pipeline:
         if out := self._outflow.take():
             self._written_at = now
         return out
+
+    @property
+    def _opens_at(self) -> float:
+        """When the hold ends; without a format of ours the head waits for the upstream's content type."""
+        is_known = self.format is not None or self._has_begun
+        return self._hold_until if is_known and not self.is_open else _NEVER
 
     @property
     def _heartbeat_at(self) -> float:
@@ -407,7 +386,9 @@ class Pipeline:
 
     @property
     def _is_complete(self) -> bool:
-        """Every choice that has begun has finished."""
+        """The end mark was seen, or every choice that has begun has finished."""
+        if self._has_ended:
+            return True
         return bool(self._finished_choices) and self._begun_choices <= self._finished_choices
 
     def _end(self, now: float) -> None:
@@ -427,7 +408,7 @@ class Pipeline:
     def _fail(self, failure: Failure, now: float) -> None:
         self._flush_all(now)
         self._outflow.release(b"")
-        _redact(failure, self._settings.secrets)
+        redact(failure, self._settings.secrets)
         self.failure = classified(failure, own_credential=self._settings.own_credential)
         self.outcome = CODES[self.failure.code].outcome or "internal"
         if self.is_open:
@@ -453,15 +434,6 @@ def _batcher(settings: Settings) -> Batcher | Unbatched:
     if settings.batch_delay is None:
         return Unbatched()
     return Batcher(settings.batch_size, settings.batch_delay)
-
-
-def _redact(failure: Failure, secrets: tuple[str, ...]) -> None:
-    """Strike *secrets* out of all that *failure* quotes."""
-    for name in ("message", "upstream_type", "upstream_code", "upstream_param"):
-        if isinstance(text := getattr(failure, name), str):
-            for secret in secrets:
-                text = text.replace(secret, "***")
-            setattr(failure, name, text)
 
 
 def _or_never(moment: float | None) -> float:

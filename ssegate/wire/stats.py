@@ -57,7 +57,6 @@ class Stats:
     bytes_out: int = 0
     heartbeats: int = 0
     malformed: int = 0
-    writes: int = 0
     upstream_id: str | None = None
     model: str | None = None
     usage: Usage = field(default_factory=Usage)

@@ -27,6 +27,38 @@ def test_raw_passes_every_byte_as_it_came(end):
     assert drive.pipeline.stats.deltas == 1
 
 
+def test_raw_passes_what_comes_after_the_end_mark():
+    """The mark is not the body's end: bytes behind it belong to the body, up to 2 s of them."""
+    drive = Drive("raw")
+    drive.feed(word("Hi") + STOP + DONE[:-1], 1.0)
+    drive.feed(b"\n: bye\n", 1.5)
+    drive.close(1.6)
+    assert drive.body == word("Hi") + STOP + DONE + b": bye\n"
+    assert drive.pipeline.outcome == "completed"
+
+    endless = Drive("raw")
+    endless.feed(word("Hi") + DONE, 1.0)
+    endless.wait(10.0)
+    assert endless.pipeline.outcome == "completed"
+
+
+@pytest.mark.parametrize("output", ["raw", "same"])
+def test_the_hold_ends_without_a_format_of_ours(output):
+    """Once the upstream has told its content type, the head waits no longer than the hold."""
+    unanswered = Drive(output, begun=False, hold=3.0)
+    unanswered.wait(5.0)
+    assert not unanswered.pipeline.is_open
+
+    drive = Drive(output, hold=3.0)
+    drive.wait(2.9)
+    assert not drive.pipeline.is_open
+    drive.wait(3.0)
+    assert drive.pipeline.is_open
+    drive.feed(word("Hi") + STOP + DONE, 4.0)
+    drive.close(4.1)
+    assert drive.pipeline.outcome == "completed"
+
+
 def test_raw_cannot_tell_a_failure():
     """The bytes so far leave; that there are no more only a cut can say."""
     drive = Drive("raw")

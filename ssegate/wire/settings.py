@@ -1,0 +1,50 @@
+"""
+What a route asks of its streams, as the pipeline wants to know it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssegate.wire.stats import Price
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one stream is to be treated. Seconds and bytes; None: off."""
+
+    dialect: str = "auto"
+    output: str = "native"
+    metadata: str = "every"
+    """``off``, ``final`` or ``every``."""
+
+    batch_size: int = 5
+    batch_delay: float | None = 0.04
+    heartbeat: float | None = 15.0
+    hold: float = 10.0
+    first_token: float | None = 600.0
+    idle: float | None = 300.0
+    total: float | None = 3600.0
+    max_event: int = 16 << 20
+    max_stream: int = 256 << 20
+    choices: int = 1
+    """How many choices were asked for."""
+
+    numbered: bool = False
+    """Every block carries ``id: <stream id>-<n>``."""
+
+    own_credential: bool = False
+    """The gate holds the upstream's credential: its 401 is not the caller's."""
+
+    secrets: tuple[str, ...] = ()
+    """What must not stand in an error that quotes the upstream: credentials, ours and the caller's."""
+
+    prices: tuple[tuple[str, Price], ...] = ()
+    """Price by model name or prefix of one; the longest that fits wins."""
+
+    def price_of(self, model: str | None) -> Price | None:
+        """Return what *model* costs, if its name or a prefix of it has a price."""
+        fitting = [(len(name), price) for name, price in self.prices if (model or "").startswith(name)]
+        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
