@@ -4,6 +4,7 @@ Sums a stream up: once at its end for log and metrics, and whenever an operator 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,5 +117,9 @@ def _loggable(failure: Failure) -> str:
     """Return the failure's message, never the upstream's own words: they may quote the prompt or a key."""
     if failure.upstream_status is None and failure.code != "upstream_error":
         return failure.message
-    said = (failure.upstream_status, failure.upstream_type, failure.upstream_code)
-    return "the upstream reported an error: " + " ".join(str(part) for part in said if part is not None)
+    said = [str(part) for part in (failure.upstream_status, failure.upstream_type, failure.upstream_code)]
+    return " ".join(["the upstream reported an error:", *filter(_NAME.fullmatch, said)])
+
+
+_NAME = re.compile(r"(?!None$)[A-Za-z0-9_.-]{1,64}")
+"""What a type or a code looks like; anything else in their place may be anybody's text."""

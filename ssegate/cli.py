@@ -124,8 +124,9 @@ def decode(file: Path, output: str) -> None:
 )
 def healthcheck(admin: str | None) -> None:
     """Exit 0 if a gate on this machine is ready; for Docker's HEALTHCHECK."""
+    given = _address(admin, "--admin") if admin else None
     try:
-        status = _ready_status(Address.parse(admin) if admin else _configured_admin())
+        status = _ready_status(given or _configured_admin())
     except (OSError, ValueError, http.client.HTTPException) as error:
         click.echo(f"ssegate: not ready: {error}", err=True)
         sys.exit(1)
@@ -200,8 +201,8 @@ async def _simulate(behaviour: Behaviour, address: Address) -> int:
     return 0
 
 
-def _address(text: str) -> Address:
+def _address(text: str, option: str = "--listen") -> Address:
     try:
         return Address.parse(text)
     except ValueError as error:
-        raise click.UsageError(f"--listen: {error}") from None
+        raise click.UsageError(f"{option}: {error}") from None

@@ -24,8 +24,10 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
     Return a JSON body, raw and as an object; (None, None) for a body that is to be streamed through.
 
     Raises:
-        ClientError: ``bad_request``, ``body_too_large`` or ``request_timeout``.
+        ClientError: ``bad_request``, ``body_too_large``, ``request_timeout`` or ``expectation_failed``.
     """
+    if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+        raise ClientError("expectation_failed", "nothing but 100-continue can be expected")
     if not request.body_exists:
         return b"", None
     content_type = request.headers.get("Content-Type")
@@ -83,6 +85,5 @@ def _too_large(limit: int) -> ClientError:
 
 def _ask_for_body(request: BaseRequest) -> None:
     """Say that the body is welcome to a client that waits to hear it (RFC 9110 section 10.1.1)."""
-    expects = request.headers.get("Expect", "").lower() == "100-continue"
-    if expects and request.transport is not None:
+    if "Expect" in request.headers and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -111,6 +111,9 @@ class Gate:
         except TimeoutError:
             pass  # readers that do not read are cut with their connections below
         if self._connections is not None:
+            # Idle connections close by themselves when told to; only those that do not are waited for.
+            self._connections.pre_shutdown()
+            await asyncio.sleep(0)
             await self._connections.shutdown(_FAREWELL_SECONDS / 4)
         if self._admin_server is not None:
             self._admin_server.close()

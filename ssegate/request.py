@@ -275,8 +275,8 @@ def _edit(route: Route, body: JSONObject, target: str, wants_stream: bool) -> tu
 def _ask_for_usage(route: Route, edited: JSONObject, body: JSONObject, target: str) -> bool:
     """Have OpenAI-shaped upstreams tell their usage; return whether the client had asked for it itself."""
     asked = _options(body).get("include_usage") == _TRUE
-    if not target.endswith(_OPENAI_SUFFIXES):
-        return asked
+    if not target.endswith(_OPENAI_SUFFIXES) or route.output == "raw":
+        return asked  # raw: what is asked for would reach the client
     if "stream_options" in route.set and route.set["stream_options"] is None:
         # The way to say that this upstream does not know the option.
         edited.pop("stream_options", None)

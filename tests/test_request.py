@@ -164,7 +164,7 @@ def test_a_body_that_streams_through_is_no_body():
 
 
 def test_set_default_and_unset_in_their_order():
-    """``default`` fills what is absent or null, ``unset`` removes, ``set`` has the last word, then the alias."""
+    """``default`` fills what is absent or null, ``unset`` removes, ``set`` wins, then the alias."""
     to = route(
         default={"a": 1, "b": 1, "c": 1}, unset=("b", "d"), set={"c": 2, "model": "x"}, models={"x": "y"}
     )

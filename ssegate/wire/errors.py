@@ -76,6 +76,7 @@ CODES: dict[str, Code] = {
     "request_timeout": Code(408),
     "stream_exists": Code(409, retry=False),
     "body_too_large": Code(413),
+    "expectation_failed": Code(417),
     "rate_limit_exceeded": Code(429),
     # ours
     "internal": Code(500, "internal"),

@@ -16,7 +16,34 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-__all__ = ["Answer", "Connection", "Served", "Upstream", "ask", "connected", "connection_to", "serving"]
+__all__ = [
+    "CHAT",
+    "JSON",
+    "STREAM",
+    "Answer",
+    "Connection",
+    "Served",
+    "Upstream",
+    "answering",
+    "ask",
+    "code_of",
+    "connected",
+    "connection_to",
+    "error_of",
+    "everything_to",
+    "serving",
+]
+
+CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
+
+_CHUNK = b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":%b}\n\n'
+STREAM = (
+    _CHUNK % b'[{"index":0,"delta":{"role":"assistant","content":"Hello"},"finish_reason":null}]'
+    + _CHUNK % b'[{"index":0,"delta":{},"finish_reason":"stop"}]'
+    + b"data: [DONE]\n\n"
+)
+"""The shortest healthy answer of OpenAI's: it says Hello."""
 
 PATIENCE = 20.0
 
@@ -149,6 +176,25 @@ async def ask(url: str, path: str, body: object = None, *, method: str = "POST",
         return await connection.ask(path, body, method=method, **rest)
 
 
+def error_of(answer: Answer) -> Any:
+    """Return the object that holds the error, in native or OpenAI's shape."""
+    assert answer.header("Content-Type") == "application/json"
+    return answer.json if isinstance(answer.json["error"], str) else answer.json["error"]
+
+
+def code_of(answer: Answer) -> str:
+    """Return the error's code, in native or OpenAI's shape."""
+    return str(error_of(answer)["code"])
+
+
+def everything_to(url: str, **route: Any) -> str:
+    """Return a config with one upstream and one route, for every path unless *route* says another."""
+    return f"""
+        upstreams: {{up: {{url: "{url}"}}}}
+        routes: [{json.dumps({"path": "/*"} | route)}]
+        """
+
+
 @dataclass(frozen=True)
 class Served:
     """A request as the upstream saw it."""
@@ -174,6 +220,15 @@ class Upstream:
 
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def answering(*args: Any, **kwargs: Any) -> Handler:
+    """Return a handler that always gives the same ``web.Response``."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(*args, **kwargs)
+
+    return handler
 
 
 @asynccontextmanager

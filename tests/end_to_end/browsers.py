@@ -1,8 +1,9 @@
 """
 Two small web pages, line by line, as readers of raw sockets.
 
-``EventSource`` follows the HTML standard (section 9.2, server-sent events); ``Fetch`` is the short reader that
-thousands of pages have, with its faults: it looks at each read on its own and keeps nothing across reads.
+``EventSource`` follows the HTML standard (section 9.2, server-sent events); ``Fetch`` is the short reader
+that thousands of pages have, with its faults: it looks at each read on its own and keeps nothing across
+reads.
 """
 
 from __future__ import annotations

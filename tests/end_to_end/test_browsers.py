@@ -231,7 +231,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS)
 async def test_an_error_in_the_stream_is_no_end(gate: Any, simulator: Any, fault: str, code: str):
-    """Both pages keep the text that came; EventSource hears of the error as an error, and nobody pays twice."""
+    """Both pages keep the text that came; EventSource hears of an error as one, and nobody pays twice."""
     upstream = await simulator(Behaviour(tokens=30, fault=fault, fault_after=6))
     running = await gate(config(upstream.url))
 
@@ -277,7 +277,7 @@ BEFORE = [
 async def test_an_error_before_the_stream(
     gate: Any, simulator: Any, path: str, fault: str | None, status: int, code: str, calls: int
 ):
-    """EventSource cannot see a status, so it gets a 200 with one error event; other clients get the status."""
+    """EventSource cannot see a status, so it gets a 200 with one error event; others get the status."""
     upstream = await simulator(Behaviour(fault=fault))
     running = await gate(config(upstream.url))
 

@@ -27,7 +27,9 @@ from ssegate.simulate.text import pieces
 from .scripted import DONE, sse
 
 ROOT = Path(__file__).parents[2]
-STREAMS = next((d for d in (ROOT / "tests" / "streams", ROOT.parent / "shared" / "streams") if d.is_dir()), None)
+STREAMS = next(
+    (d for d in (ROOT / "tests" / "streams", ROOT.parent / "shared" / "streams") if d.is_dir()), None
+)
 PATH = "/v1/chat/completions"
 PATIENCE = 15.0
 
@@ -40,9 +42,7 @@ class Command:
         self.out = self.err = ""
         assert process.stdout
         assert process.stderr
-        self._reading = asyncio.gather(
-            self._read(process.stdout, "out"), self._read(process.stderr, "err")
-        )
+        self._reading = asyncio.gather(self._read(process.stdout, "out"), self._read(process.stderr, "err"))
 
     async def _read(self, stream: asyncio.StreamReader, where: str) -> None:
         while data := await stream.read(1 << 16):
@@ -256,8 +256,8 @@ BREAKAGE: dict[str, tuple[Callable[[str], str], int, str]] = {
     "unknown key": (replaced("listen:", "lisen:"), 1, "listen"),
     "duplicate key": (replaced("admin:", "listen:"), 2, "listen"),
     "wrong type": (replaced("admin: 127.0.0.1:0", "drain: soon"), 2, "drain"),
-    "no such upstream": (replaced("completions}", "completions, upstream: other}"), 5, "other"),
-    "unset variable": (replaced("http://127.0.0.1:9/v1", "${SSEGATE_TEST_UNSET}"), 3, "SSEGATE_TEST_UNSET"),
+    "no such upstream": (replaced("completions}", "completions, upstream: other}"), 5, "routes[0].upstream"),
+    "unset variable": (replaced("http://127.0.0.1:9/v1", '"${SSEGATE_TEST_UNSET}"'), 3, "SSEGATE_TEST_UNSET"),
     "not YAML": (replaced("routes:", "routes: ["), 5, ""),
     "not built yet": (replaced("completions}", "completions, resume: {keep: 1m}}"), 5, "resume"),
     "open to the world": (
@@ -294,7 +294,7 @@ async def test_check_bad(what: str, good: Path):
 
 
 async def test_every_problem_at_once(good: Path):
-    """Five problems in a file are told in one go, each with its place; ``run`` says the same and ends with 2."""
+    """Many problems in a file are told in one go, each with its place; ``run`` says the same, exit 2."""
     good.write_text(
         "lisen: 127.0.0.1:0\n"
         "drain: soon\n"
@@ -425,10 +425,14 @@ async def test_decode_a_document(tmp_path: Path):
 async def test_healthcheck(run_gate: Any, simulator: Any, tmp_path: Path):
     """Ready 0, draining 1, nothing there 1; the address from the option or the configuration."""
     upstream = await simulator(Behaviour(fault="stall"))
-    gate = await run_gate(f"upstreams: {{up: {{url: '{upstream.url}'}}}}\nroutes: [{{path: /*}}]\ndrain: 20s\n")
+    gate = await run_gate(
+        f"upstreams: {{up: {{url: '{upstream.url}'}}}}\nroutes: [{{path: /*}}]\ndrain: 20s\n"
+    )
     admin = gate.admin_url.removeprefix("http://")
     config = tmp_path / "found.yaml"
-    config.write_text(f"admin: {admin}\nupstreams: {{up: {{url: 'http://127.0.0.1:9'}}}}\nroutes: [{{path: /*}}]\n")
+    config.write_text(
+        f"admin: {admin}\nupstreams: {{up: {{url: 'http://127.0.0.1:9'}}}}\nroutes: [{{path: /*}}]\n"
+    )
 
     ready, by_config, nothing = await asyncio.gather(
         run("healthcheck", "--admin", admin),
@@ -452,7 +456,9 @@ async def test_healthcheck(run_gate: Any, simulator: Any, tmp_path: Path):
 async def test_healthcheck_of_a_unix_socket(run_gate: Any, tmp_path: Path):
     """The admin port may be a Unix socket."""
     await run_gate(
-        f"admin: unix:{tmp_path}/admin\nupstreams: {{up: {{url: 'http://127.0.0.1:9'}}}}\nroutes: [{{path: /*}}]\n"
+        f"admin: unix:{tmp_path}/admin\n"
+        "upstreams: {up: {url: 'http://127.0.0.1:9'}}\n"
+        "routes: [{path: /*}]\n"
     )
 
     here, nothing = await asyncio.gather(
@@ -530,7 +536,7 @@ async def test_simulate_on_a_taken_port(simulator: Any):
 
 
 async def test_demo():
-    """It prints a stream, curl lines whose requests work, a live page that answers; SIGTERM ends it with 0."""
+    """It prints a stream, curl lines that work and a live page that answers; SIGTERM ends it with 0."""
     async with running("demo", "--listen", f"127.0.0.1:{free_port()}") as command:
         await command.says('"finished":true')
         page = (await command.says(r"[Ll]ive page: (http://\S+)"))[1]

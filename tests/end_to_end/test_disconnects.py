@@ -124,7 +124,7 @@ async def test_half_a_close_is_a_leaving(gate: Any, simulator: Any):
 
 
 async def test_leaving_while_the_body_is_sent(leave: Any, gate: Any, simulator: Any):
-    """A client that goes inside its request's body has asked nothing of the upstream and started no stream."""
+    """A client that goes inside its request's body has asked no upstream and started no stream."""
     upstream = await simulator()
     running = await gate(config(upstream.url))
     async with calling(running.url) as client:

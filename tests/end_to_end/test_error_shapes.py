@@ -206,7 +206,7 @@ async def test_the_types_of_openai(gate: Any, simulator: Any, fault: str, status
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_the_gates_own_key_is_not_the_callers_affair(gate: Any, status: int, wanted: bool):
-    """A credential of the gate that is refused is 502 ``upstream_auth``, and no word of the upstream's gets out."""
+    """The gate's credential is refused: 502 ``upstream_auth``, and no word of the upstream's gets out."""
 
     async def refusing(request: web.BaseRequest) -> web.Response:
         said = f"Incorrect API key provided: {request.headers['Authorization'][-8:]}"

@@ -193,7 +193,7 @@ ON = ["", ", forward_client: true", f', forward_client: true, headers: {{Authori
 
 @pytest.mark.parametrize("settings", OFF)
 async def test_the_clients_own_affairs_stay(through: Asker, settings: str):
-    """Where the gate holds a credential, an upstream learns nothing of the browser behind it, nor the reverse."""
+    """Where the gate holds a credential, upstream and browser learn nothing of each other."""
     sent = OF_THE_CLIENT | {
         "X-Forwarded-For": "1.1.1.1",
         "X-Forwarded-Proto": "https",

@@ -37,9 +37,16 @@ def config(url: str, drain: str = "20s", path: str = PATH) -> str:
 
 async def asked(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], Any]:
     """Return status, headers and JSON body."""
-    async with aiohttp.ClientSession() as session:
-        async with session.request(method, url, headers=headers) as answer:
-            return answer.status, dict(answer.headers), await answer.json()
+    async with aiohttp.ClientSession() as session, session.request(method, url, headers=headers) as answer:
+        return answer.status, dict(answer.headers), await answer.json()
+
+
+async def over_socket(path: Path, target: str, body: Any = None) -> tuple[int, bytes]:
+    """Ask a Unix socket, by POST if there is a body."""
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+        asking = session.get if body is None else session.post
+        async with asking(f"http://gate{target}", json=body) as answer:
+            return answer.status, await answer.read()
 
 
 async def metrics(running: Any) -> str:
@@ -249,7 +256,9 @@ async def test_a_good_file_is_taken(how: str, reloading: Any, simulator: Any):
         assert (answer[0], answer[2]["status"]) == (200, "reloaded")
     assert await gate.last_worked() == 1
     assert (await talk(gate.running.url, PATH, {"stream": True})).status == 404
-    other = await talk(gate.running.url, "/v1/completions", {"stream": True, "prompt": "x"}, X_Simulate="rate=0")
+    other = await talk(
+        gate.running.url, "/v1/completions", {"stream": True, "prompt": "x"}, X_Simulate="rate=0"
+    )
     assert told(other) == ("", None)
     assert told(await stream) == ("", None)
 
@@ -398,12 +407,8 @@ async def test_a_unix_listener(gate: Any, simulator: Any, tmp_path: Path):
     # The fixture asks for metrics over TCP.
     gate._running.remove(other)
     try:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(data))) as session:
-            async with session.post(f"http://gate{PATH}", json={"stream": True}) as answer:
-                body = await answer.read()
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(admin))) as session:
-            async with session.get("http://gate/-/ready") as answer:
-                ready = answer.status
+        _, body = await over_socket(data, PATH, {"stream": True})
+        ready, _ = await over_socket(admin, "/-/ready")
     finally:
         await other.stop()
 
@@ -423,9 +428,7 @@ async def test_a_socket_left_by_a_crash_is_no_obstacle(run_gate: Any, simulator:
 
     await run_gate(text)
 
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(f"{tmp_path}/socket")) as session:
-        async with session.get("http://gate/health") as answer:
-            assert answer.status == 200
+    assert (await over_socket(tmp_path / "socket", "/health"))[0] == 200
 
 
 async def test_max_connections(gate: Any, simulator: Any):

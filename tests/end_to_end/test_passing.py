@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,29 +16,11 @@ from aiohttp import web
 
 from ssegate.simulate import Behaviour
 
-from .asking import ask, connected, serving
+from .asking import CHAT, answering, ask, connected, everything_to, serving
 
-CHAT = "/v1/chat/completions"
 MEGABYTE = 1 << 20
 IMAGE = b"\x89PNG\r\n\x1a\n" + os.urandom(5 * MEGABYTE)
-ALL = """
-upstreams: {{up: {{url: "{url}"}}}}
-routes: [{{path: /*, output: {output}}}]
-"""
 SSE_BODY = b': hello\r\ndata: {"choices":[]}\r\n\r\ndata: [DONE]\n\n: and more\n'
-
-
-def config(url: str, output: str = "auto") -> str:
-    return ALL.format(url=url, output=output)
-
-
-def answering(*args: Any, **kwargs: Any) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
-    """Return an upstream's handler that always gives the same ``web.Response``."""
-
-    async def handler(request: web.BaseRequest) -> web.Response:
-        return web.Response(*args, **kwargs)
-
-    return handler
 
 
 # Answers nobody wanted as a stream
@@ -82,7 +64,7 @@ async def test_any_answer_passes_to_the_byte(gate: Any, name: str, chunked: bool
         return response
 
     async with serving(handler) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, "/v1/things/1?a=b", method="GET")
 
     assert (answer.status, answer.body) == (status, body)
@@ -96,7 +78,7 @@ async def test_any_answer_passes_to_the_byte(gate: Any, name: str, chunked: bool
 async def test_answers_without_a_body(gate: Any, status: int):
     """204 and 304 have no body and get no type; the connection stays usable."""
     async with serving(answering(status=status, headers={"ETag": '"v1"'})) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         async with connected(running.url) as connection:
             answers = [await connection.ask("/x", method="GET") for _ in range(2)]
 
@@ -109,7 +91,7 @@ async def test_head_has_the_headers_and_no_body(gate: Any):
     """HEAD passes with the upstream's own length, and nothing follows its head."""
     headers = {"Content-Type": "image/png"}
     async with serving(answering(body=b"x" * 1234, headers=headers)) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         async with connected(running.url) as connection:
             answer = await connection.ask("/x.png", method="HEAD")
             after = await connection.ask("/x.png", method="GET")
@@ -123,7 +105,7 @@ async def test_head_has_the_headers_and_no_body(gate: Any):
 async def test_the_list_of_models(gate: Any, simulator: Any):
     """``GET /v1/models`` works as with the upstream itself: clients ask it first."""
     upstream = await simulator()
-    running = await gate(config(upstream.url, "native"))
+    running = await gate(everything_to(upstream.url, output="native"))
 
     through, direct = [await ask(url, "/v1/models", method="GET") for url in (running.url, upstream.url)]
 
@@ -133,7 +115,7 @@ async def test_the_list_of_models(gate: Any, simulator: Any):
 async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any):
     """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it."""
     upstream = await simulator(Behaviour(tokens=9))
-    running = await gate(config(upstream.url))
+    running = await gate(everything_to(upstream.url))
 
     answer = await ask(running.url, CHAT, {"stream": False})
 
@@ -146,7 +128,7 @@ async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: An
 async def test_every_method_passes(gate: Any, method: str):
     """A prefix route takes all methods, with their bodies."""
     async with serving(answering(text="ok")) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         answer = await ask(
             running.url, "/v1/files/1", b"\0body", method=method, headers={"Content-Type": "a/b"}
         )
@@ -172,7 +154,7 @@ async def test_a_multipart_upload_arrives_whole(gate: Any, framing: str):
         body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
     async with serving(answering(text="ok")) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, "/v1/files", body, headers=headers)
 
     [request] = upstream.requests
@@ -185,7 +167,7 @@ async def test_a_multipart_upload_arrives_whole(gate: Any, framing: str):
 async def test_a_body_without_a_type_is_read_if_it_is_json(gate: Any):
     """Without a Content-Type, JSON is understood and anything else passes."""
     async with serving(answering(text="ok")) as upstream:
-        running = await gate(config(upstream.url, "same").replace("}]", ", set: {x: 1}}]"))
+        running = await gate(everything_to(upstream.url, output="same", set={"x": 1}))
         await ask(running.url, "/v1/a", b'{"y":2}', headers={})
         await ask(running.url, "/v1/a", b"\x89PNG", headers={})
 
@@ -197,7 +179,7 @@ async def test_compressed_json_passes_as_it_is(gate: Any):
     body = gzip.compress(json.dumps({"stream": False}).encode())
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     async with serving(answering(text="ok")) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         await ask(running.url, CHAT, body, headers=headers)
 
     [request] = upstream.requests
@@ -239,7 +221,7 @@ async def test_an_upload_is_read_no_faster_than_the_upstream_takes_it(gate: Any)
             sent += len(BLOCK)
 
     async with serving(slow, reads_body=False) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         async with connected(running.url) as connection:
             connection.send("/v1/files", b"", headers={"Content-Length": str(BIG), "Content-Type": "a/b"})
             task = asyncio.create_task(upload(connection.writer))
@@ -266,7 +248,7 @@ async def test_a_download_is_read_no_faster_than_the_client_takes_it(gate: Any):
         return response
 
     async with serving(giant) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         host, _, port = running.url.partition("://")[2].rpartition(":")
         with socket.create_connection((host, int(port))) as sock:
             sock.setblocking(False)
@@ -287,7 +269,7 @@ async def test_a_download_is_read_no_faster_than_the_client_takes_it(gate: Any):
 
 
 async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any):
-    """When the upstream's connection breaks in mid-body, the client's does too: no short answer looks whole."""
+    """When the upstream's connection breaks in mid-body, so does the client's: no part looks whole."""
 
     async def breaking(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -298,7 +280,7 @@ async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any):
         return response
 
     async with serving(breaking) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, "/x", method="GET")
 
     assert (answer.status, answer.is_whole) == (200, False)
@@ -331,121 +313,3 @@ async def test_clocks_run_on_answers_that_pass(gate: Any, limit: str, status: in
         assert (answer.body, answer.is_whole) == (b"half", False)
     else:
         assert (answer.status, answer.json["code"]) == (status, "total_timeout")
-
-
-# A stream was wanted, something else came
-
-
-PASSES = {
-    "image": ({"Content-Type": "image/png"}, IMAGE[:3000]),
-    "audio": ({"Content-Type": "audio/mpeg"}, b"ID3" + IMAGE[:70_000]),
-    "octets": ({"Content-Type": "application/octet-stream"}, IMAGE[:70_000]),
-    "other json": ({"Content-Type": "application/json"}, b'{"object": "list", "data": [{"id": 1}]}'),
-    "json list": ({"Content-Type": "application/json"}, b'[{"embedding": [0.5]}]'),
-    "zipped json": (
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
-        gzip.compress(b'{"object": "list", "data": []}'),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", list(PASSES))
-async def test_wanted_but_no_stream_passes(gate: Any, name: str):
-    """Images, audio, bytes and other JSON pass as they are although a stream was wanted."""
-    headers, body = PASSES[name]
-    async with serving(answering(body=body, headers=headers)) as upstream:
-        running = await gate(config(upstream.url, "native"))
-        async with connected(running.url) as connection:
-            answers = [await connection.ask(CHAT, {"stream": True}) for _ in range(2)]
-
-    for answer in answers:
-        assert (answer.status, answer.is_whole) == (200, True)
-        assert plain(answer.body, answer.header("Content-Encoding")) == plain(
-            body, headers.get("Content-Encoding")
-        )
-        assert answer.header("Content-Type") == headers["Content-Type"]
-
-
-def plain(body: bytes, coding: str | None) -> bytes:
-    return gzip.decompress(body) if coding == "gzip" else body
-
-
-@pytest.mark.parametrize("media", ["application/octet-stream", None])
-async def test_bytes_that_are_a_stream_are_read_as_one(gate: Any, media: str | None):
-    """Without a telling type the first bytes decide: those of a known framing are a stream."""
-    chunk = (
-        b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    )
-
-    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        label = f"Content-Type: {media}\r\n" if media else ""
-        writer.write(f"HTTP/1.1 200 OK\r\n{label}Content-Length: {len(chunk)}\r\n\r\n".encode() + chunk)
-        await writer.drain()
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(raw, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        running = await gate(config(f"http://127.0.0.1:{port}", "native"))
-        answer = await ask(running.url, CHAT, {"stream": True})
-
-    assert b'"token":"Hi"' in answer.body
-    assert answer.header("Content-Type") == "text/event-stream; charset=utf-8"
-
-
-REFUSED = [
-    ("text/html", b"<html><title>log in</title></html>", "upstream_content_type"),
-    ("text/event-stream", b'data: {"what": 1}\n\n' * 3, "upstream_content_type"),
-    ("text/event-stream", b"", "upstream_empty"),
-    ("application/json", b"", "upstream_empty"),
-]
-
-
-@pytest.mark.parametrize(("media", "body", "code"), REFUSED)
-async def test_wanted_but_nothing_to_give(gate: Any, media: str, body: bytes, code: str):
-    """A page, an unknown stream and an empty body are 502, and no page is quoted."""
-    async with serving(answering(body=body, headers={"Content-Type": media})) as upstream:
-        running = await gate(config(upstream.url))
-        answer = await ask(running.url, CHAT, {"stream": True})
-
-    assert (answer.status, answer.json["error"]["code"]) == (502, code)
-    assert b"log in" not in answer.body
-
-
-async def test_wanted_and_no_content(gate: Any):
-    """204 where a stream was wanted is an empty answer."""
-    async with serving(answering(status=204)) as upstream:
-        running = await gate(config(upstream.url))
-        answer = await ask(running.url, CHAT, {"stream": True})
-
-    assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_empty")
-
-
-@pytest.mark.parametrize("output", ["native", "openai"])
-async def test_a_whole_answer_becomes_a_stream_of_one_delta(gate: Any, simulator: Any, output: str):
-    """A complete JSON answer where a stream was wanted is told as a stream."""
-    upstream = await simulator(Behaviour(tokens=9, fault="json_200"))
-    running = await gate(config(upstream.url, output))
-
-    answer = await ask(running.url, CHAT, {"stream": True})
-    direct = await ask(upstream.url, CHAT, {})
-
-    text = direct.json["choices"][0]["message"]["content"]
-    events = [json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: {")]
-    if output == "native":
-        assert [event["token"] for event in events[:-1]] == [text]
-    else:
-        contents = [event["choices"][0]["delta"].get("content") for event in events]
-        assert [content for content in contents if content] == [text]
-        assert answer.body.endswith(b"data: [DONE]\n\n")
-
-
-async def test_a_refused_upload_is_answered(gate: Any):
-    """An upstream that refuses an upload before it has read it is heard, not taken for broken."""
-    async with serving(answering(status=413, text="too large"), reads_body=False) as upstream:
-        running = await gate(config(upstream.url))
-        answer = await ask(running.url, "/v1/files", b"x" * 100_000, headers={"Content-Type": "a/b"})
-
-    assert (answer.status, answer.body) == (413, b"too large")

@@ -1,4 +1,4 @@
-"""What a request becomes on its way to the upstream: is a stream wanted, which route, which body, which path."""
+"""What a request becomes on its way to the upstream: which body, which path, which route."""
 
 from __future__ import annotations
 
@@ -6,173 +6,20 @@ import json
 from typing import Any
 
 import pytest
-from aiohttp import web
-from simulate.reading import READERS
 
 from ssegate.simulate import Behaviour
 
-from .asking import ask, serving
+from .asking import CHAT, JSON, STREAM, answering, ask, everything_to, serving
 
-CHUNK = b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":%b}\n\n'
-STREAM = (
-    CHUNK % b'[{"index":0,"delta":{"role":"assistant","content":"Hello"},"finish_reason":null}]'
-    + CHUNK % b'[{"index":0,"delta":{},"finish_reason":"stop"}]'
-    + b"data: [DONE]\n\n"
-)
-UNASKED = "text/event-stream; charset=iso-8859-1"
-"""An odd type shows that an answer has passed as it is."""
-
-
-async def streaming(request: web.BaseRequest) -> web.Response:
-    """Answer everything with a stream, whether it was wanted or not."""
-    return web.Response(body=STREAM, headers={"Content-Type": UNASKED})
-
-
-# Is a stream wanted?
-
-CHAT, HI = "/v1/chat/completions", {"messages": []}
-WANTED: list[tuple[str, str, str, Any, bool]] = [
-    # output, method, path, body, wanted – all on a prefix route
-    ("auto", "POST", CHAT, HI | {"stream": True}, True),
-    ("auto", "POST", CHAT, HI | {"stream": False}, False),
-    ("auto", "POST", CHAT, HI | {"stream": None}, False),
-    ("auto", "POST", CHAT, HI, False),
-    ("auto", "POST", CHAT + "?stream=true", HI, True),
-    ("auto", "POST", CHAT + "?a=b&stream=true", HI, True),
-    ("auto", "POST", CHAT + "?stream=true", HI | {"stream": False}, False),
-    ("auto", "POST", CHAT + "?upstream=true", HI, False),
-    ("auto", "GET", "/anything?stream=true", None, True),
-    ("auto", "GET", "/anything", None, False),
-    ("auto", "POST", "/v1beta/models/g:streamGenerateContent", HI, True),
-    ("auto", "POST", "/v1beta/models/g:streamGenerateContent?alt=sse", HI, True),
-    ("auto", "POST", "/v1beta/models/g:streamGenerateContent", HI | {"stream": False}, False),
-    ("auto", "POST", "/v1beta/models/g:streamGenerateContent?stream=false", HI, False),
-    ("auto", "POST", "/v1beta/models/g:generateContent", HI, False),
-    ("auto", "POST", "/model/m/converse-stream", HI, True),
-    ("auto", "POST", "/model/m/converse", HI, False),
-    ("auto", "POST", "/model/m/invoke-with-response-stream", HI, True),
-    ("auto", "POST", "/generate_stream", HI, True),
-    ("auto", "POST", "/api/chat", HI, True),
-    ("auto", "POST", "/api/generate", HI, True),
-    ("auto", "POST", "/api/chat", HI | {"stream": True}, True),
-    ("auto", "POST", "/api/chat", HI | {"stream": False}, False),
-    ("auto", "POST", "/api/embed", HI, False),
-    ("native", "POST", CHAT, HI, True),
-    ("native", "POST", CHAT, HI | {"stream": False}, False),
-    ("native", "POST", CHAT + "?stream=false", HI, False),
-    ("native", "POST", "/v1/completions", HI, True),
-    ("native", "POST", "/v1/responses", HI, True),
-    ("native", "POST", "/v1/messages", HI, True),
-    ("native", "POST", "/v1/chat", HI, True),
-    ("native", "POST", "/v2/chat", HI, True),
-    ("native", "POST", "/completion", HI, True),
-    ("native", "POST", "/v1/embeddings", HI, False),
-    ("native", "POST", "/v1/messages/count_tokens", HI, False),
-    ("native", "GET", "/v1/models", None, False),
-    ("openai", "POST", CHAT, HI, False),
-    ("openai", "POST", CHAT, HI | {"stream": True}, True),
-    ("raw", "POST", CHAT, HI, False),
-    ("same", "POST", "/v1/messages", HI, False),
-]
-
-
-@pytest.mark.parametrize(("output", "method", "path", "body", "wanted"), WANTED)
-async def test_is_a_stream_wanted(gate: Any, output: str, method: str, path: str, body: Any, wanted: bool):
-    """The request alone decides; what was not wanted passes untouched, even if it is a stream."""
-    async with serving(streaming) as upstream:
-        running = await gate(
-            f"""
-            upstreams: {{up: {{url: "{upstream.url}"}}}}
-            routes: [{{path: /*, output: {output}}}]
-            """
-        )
-        answer = await ask(running.url, path, body, method=method)
-
-    assert ("X-Stream-ID" in answer.headers) is wanted
-    if not wanted:
-        assert (answer.status, answer.body, answer.header("Content-Type")) == (200, STREAM, UNASKED)
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "wanted"),
-    [
-        (HI, None, True),
-        (HI | {"stream": False}, None, False),
-        (b'{"messages": []}', "application/vnd.api+json", True),
-        (b"--b\r\n\r\n--b--", "multipart/form-data; boundary=b", False),
-    ],
-)
-async def test_every_json_post_to_an_exact_native_route_wants_a_stream(
-    gate: Any, body: Any, kind: str | None, wanted: bool
-):
-    """On an exact route with output native the path says nothing: any JSON POST wants a stream."""
-    async with serving(streaming) as upstream:
-        running = await gate(
-            f"""
-            upstreams: {{up: {{url: "{upstream.url}"}}}}
-            routes: [{{path: /ask-me, output: native}}]
-            """
-        )
-        answer = await ask(running.url, "/ask-me", body, headers={"Content-Type": kind} if kind else {})
-
-    assert ("X-Stream-ID" in answer.headers) is wanted
-
-
-AUTO = [
-    (CHAT, "data: {", "chat.completion.chunk"),
-    ("/openai/deployments/d/chat/completions", "data: {", "chat.completion.chunk"),
-    ("/v1/messages", "event: message_start\n", None),
-    ("/api/chat", "{", None),
-]
-
-
-@pytest.mark.parametrize(("path", "beginning", "kind"), AUTO)
-async def test_auto_output_goes_by_the_path(
-    gate: Any, simulator: Any, path: str, beginning: str, kind: str | None
-):
-    """Paths of OpenAI get OpenAI's chunks, all others their own dialect."""
-    upstream = await simulator(Behaviour(tokens=3))
-    running = await gate(passing_to(upstream.url))
-
-    answer = await ask(running.url, path, {"stream": True})
-
-    assert answer.body.decode().startswith(beginning)
-    assert kind is None or json.loads(answer.chunks[0].split(b"\n")[0][6:])["object"] == kind
-
-
-async def test_auto_output_of_openai_chunks_elsewhere_is_same(gate: Any):
-    """OpenAI chunks on a path that is none of OpenAI's stay what they are; those of Anthropic on one become them."""
-    async with serving(streaming) as upstream:
-        running = await gate(passing_to(upstream.url))
-        answer = await ask(running.url, "/predict", {"stream": True})
-
-    assert READERS["openai"](answer.body).text == "Hello"
-
-
-async def test_auto_output_of_a_get_is_native(gate: Any):
-    """Who asks by GET is a page, and pages read native events."""
-    async with serving(streaming) as upstream:
-        running = await gate(passing_to(upstream.url))
-        answer = await ask(running.url, CHAT + "?stream=true", method="GET")
-
-    assert b'data: {"token":"Hello","finished":false' in answer.body
-
-
-# The body on its way
-
-
-def passing_to(url: str, **route: Any) -> str:
-    """Return a config with one route for everything."""
-    return f"""
-        upstreams: {{up: {{url: "{url}"}}}}
-        routes: [{json.dumps({"path": "/*"} | route)}]
-        """
+HI = {"messages": []}
+STREAMING = answering(body=STREAM, headers={"Content-Type": "text/event-stream"})
+"""Answers everything with a stream, wanted or not."""
 
 
 async def test_stream_true_is_added_where_it_is_wanted(gate: Any, simulator: Any):
     """A native client need not say ``stream``; the upstream is told all the same."""
     upstream = await simulator(Behaviour(tokens=2))
-    running = await gate(passing_to(upstream.url, output="native"))
+    running = await gate(everything_to(upstream.url, output="native"))
 
     for path in (CHAT, "/v1/messages"):
         await ask(running.url, path, HI)
@@ -187,8 +34,8 @@ async def test_stream_true_is_not_added_where_the_path_says_it(gate: Any):
         "/generate_stream",
         "/api/chat",
     ]
-    async with serving(streaming) as upstream:
-        running = await gate(passing_to(upstream.url))
+    async with serving(STREAMING) as upstream:
+        running = await gate(everything_to(upstream.url))
         for path in paths:
             await ask(running.url, path, HI)
 
@@ -196,8 +43,8 @@ async def test_stream_true_is_not_added_where_the_path_says_it(gate: Any):
 
 
 async def test_what_the_body_needs_is_decided_by_the_path_it_goes_to(gate: Any):
-    """With ``upstream_path`` it is the upstream's path that says whether ``stream`` and usage are known there."""
-    async with serving(streaming) as upstream:
+    """With ``upstream_path`` it is the upstream's path that says whether it knows ``stream`` and usage."""
+    async with serving(STREAMING) as upstream:
         running = await gate(
             f"""
             upstreams: {{up: {{url: "{upstream.url}"}}}}
@@ -220,7 +67,7 @@ async def test_usage_is_asked_for_and_told_to_those_who_asked(
 ):
     """OpenAI-shaped upstreams are always asked for usage; its chunk goes only to clients that asked."""
     upstream = await simulator(Behaviour(tokens=4))
-    running = await gate(passing_to(upstream.url, output=output))
+    running = await gate(everything_to(upstream.url, output=output))
 
     silent = await ask(running.url, path, {"stream": True})
     asking = await ask(running.url, path, {"stream": True, "stream_options": {"include_usage": True, "x": 1}})
@@ -232,6 +79,8 @@ async def test_usage_is_asked_for_and_told_to_those_who_asked(
         assert usage_chunks(silent.body) == usage_chunks(refusing.body) == []
         [usage] = usage_chunks(asking.body)
         assert usage["completion_tokens"] == 4
+        # Final metadata rides on a chunk that exists anyway: not on the one that was left out.
+        assert [answer.body.count(b'"ssegate":{') for answer in (silent, asking, refusing)] == [1, 1, 1]
 
 
 def usage_chunks(body: bytes) -> list[Any]:
@@ -243,7 +92,7 @@ def usage_chunks(body: bytes) -> list[Any]:
 async def test_usage_is_not_asked_of_others(gate: Any, simulator: Any):
     """No other dialect knows ``stream_options``."""
     upstream = await simulator(Behaviour(tokens=2))
-    running = await gate(passing_to(upstream.url, output="native"))
+    running = await gate(everything_to(upstream.url, output="native"))
 
     for path in ("/v1/messages", "/api/chat"):
         await ask(running.url, path, {"stream": True})
@@ -254,7 +103,7 @@ async def test_usage_is_not_asked_of_others(gate: Any, simulator: Any):
 async def test_usage_can_be_left_alone(gate: Any, simulator: Any):
     """``set: {stream_options: null}`` is for upstreams that do not know the option."""
     upstream = await simulator(Behaviour(tokens=2))
-    running = await gate(passing_to(upstream.url, set={"stream_options": None}))
+    running = await gate(everything_to(upstream.url, set={"stream_options": None}))
 
     await ask(running.url, CHAT, {"stream": True})
     await ask(running.url, CHAT, {"stream": True, "stream_options": {"include_usage": True}})
@@ -265,7 +114,7 @@ async def test_usage_can_be_left_alone(gate: Any, simulator: Any):
 async def test_usage_is_not_asked_where_no_stream_is_wanted(gate: Any, simulator: Any):
     """``stream_options`` without a stream is an error at OpenAI."""
     upstream = await simulator(Behaviour(tokens=2))
-    running = await gate(passing_to(upstream.url))
+    running = await gate(everything_to(upstream.url))
 
     body = b'{ "messages": [],  "x": 1.0 }'
     await ask(running.url, CHAT, body, headers={"Content-Type": "application/json"})
@@ -277,7 +126,7 @@ async def test_set_default_unset_and_models(gate: Any, simulator: Any):
     """``set`` wins over the client, ``default`` loses to it, ``unset`` removes, ``models`` renames."""
     upstream = await simulator(Behaviour(tokens=2))
     running = await gate(
-        passing_to(
+        everything_to(
             upstream.url,
             set={"temperature": 0, "user": {"id": [1, None]}},
             default={"max_tokens": 7, "top_p": 0.5},
@@ -300,7 +149,7 @@ async def test_set_default_unset_and_models(gate: Any, simulator: Any):
 async def test_what_the_gate_does_not_know_is_not_harmed(gate: Any, simulator: Any):
     """Unknown keys, big and odd numbers and escapes reach the upstream as the client wrote them."""
     upstream = await simulator(Behaviour(tokens=2))
-    running = await gate(passing_to(upstream.url, set={"temperature": 0}))
+    running = await gate(everything_to(upstream.url, set={"temperature": 0}))
     parts = [
         b'"seed":123456789012345678901234567890',
         b'"x":0.1000000000000000055511151231257827',
@@ -316,9 +165,6 @@ async def test_what_the_gate_does_not_know_is_not_harmed(gate: Any, simulator: A
         assert part in upstream.requests[0].body
 
 
-JSON = {"Content-Type": "application/json"}
-
-
 @pytest.mark.parametrize(
     ("target", "kept"),
     [
@@ -331,9 +177,9 @@ JSON = {"Content-Type": "application/json"}
     ],
 )
 async def test_path_and_query_arrive_untouched(gate: Any, target: str, kept: str):
-    """Path and query are the upstream's to read: no decoding, no sorting, no cleaning, but for our own name."""
-    async with serving(streaming) as upstream:
-        running = await gate(passing_to(upstream.url))
+    """Path and query are the upstream's to read: not decoded, sorted or cleaned, but for our own name."""
+    async with serving(STREAMING) as upstream:
+        running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, target, method="GET")
 
     assert answer.status == 200
@@ -342,7 +188,7 @@ async def test_path_and_query_arrive_untouched(gate: Any, target: str, kept: str
 
 async def test_the_upstreams_path_and_its_star(gate: Any):
     """``upstream_path`` replaces the path, its ``*`` is what the prefix's matched; the query stays."""
-    async with serving(streaming) as upstream:
+    async with serving(STREAMING) as upstream:
         running = await gate(
             f"""
             upstreams: {{up: {{url: "{upstream.url}/base/v1"}}}}
@@ -398,7 +244,7 @@ async def test_the_first_route_that_matches_wins(gate: Any, simulator: Any):
 async def test_no_route_takes_the_model(gate: Any, simulator: Any):
     """Where every route asks for another model, the answer is 404 and no upstream is asked."""
     upstream = await simulator()
-    running = await gate(passing_to(upstream.url, model="gpt-*"))
+    running = await gate(everything_to(upstream.url, model="gpt-*"))
 
     answer = await ask(running.url, CHAT, {"model": "llama", "stream": True})
 

@@ -12,7 +12,7 @@ from simulate.reading import READERS, Said
 
 from ssegate.simulate import Behaviour
 
-from .asking import ask, connected, serving
+from .asking import STREAM, ask, connected, serving
 
 PATHS = {
     "openai": "/v1/chat/completions",
@@ -234,12 +234,6 @@ CHATTY = {
     "content-disposition": "attachment",
     "etag": '"x"',
 }
-CHUNK = b'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":%b}\n\n'
-STREAM = (
-    CHUNK % b'[{"index":0,"delta":{"role":"assistant","content":"Hello"},"finish_reason":null}]'
-    + CHUNK % b'[{"index":0,"delta":{},"finish_reason":"stop"}]'
-    + b"data: [DONE]\n\n"
-)
 
 
 @pytest.mark.parametrize("output", ["native", "openai", "same", "raw"])
@@ -290,7 +284,7 @@ async def test_an_upstream_without_an_id_gets_one_of_ours(gate: Any, simulator: 
 
 @pytest.mark.parametrize("output", ["native", "openai", "same", "raw"])
 async def test_the_connection_is_usable_after_a_stream(gate: Any, simulator: Any, output: str):
-    """After the terminator the response ends with its last chunk, and the connection serves the next request."""
+    """After the terminator the response ends with its last chunk, and the connection serves the next one."""
     upstream = await simulator(Behaviour(tokens=20))
     running = await gate(ROUTE.format(url=upstream.url, output=output))
 

@@ -25,6 +25,7 @@ STATUSES = {
     408: "request_timeout",
     409: "stream_exists",
     413: "body_too_large",
+    417: "expectation_failed",
     429: "rate_limit_exceeded upstream_rate_limited quota_exceeded",
     500: "internal",
     502: "upstream_connect upstream_dns upstream_tls upstream_disconnected upstream_protocol upstream_auth"
@@ -46,6 +47,7 @@ COUNTED = [
 UNCOUNTED = {
     *("bad_request", "unauthorized", "forbidden", "forbidden_origin", "not_found", "method_not_allowed"),
     *("request_timeout", "stream_exists", "body_too_large", "rate_limit_exceeded", "draining", "overloaded"),
+    "expectation_failed",
 }
 """Refusals: there was no stream."""
 

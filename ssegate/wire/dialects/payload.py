@@ -22,21 +22,21 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a payload that ``repair`` may still read."""
 
-SEEN = 100
-"""Characters of a bad payload that an error message shows."""
-
 
 def loads(data: bytes) -> Any:
     """
     Return the JSON value in *data*, as forgiving as Python can be.
 
     Raises:
-        WireError: It is no JSON; the message shows its beginning, escaped.
+        WireError: It is no JSON; the message tells where, and repeats nothing.
     """
     try:
         return json.loads(data.decode(errors="replace"), strict=False)
+    except json.JSONDecodeError as exc:
+        seen = f"{exc.msg[:1].lower()}{exc.msg[1:]} at character {exc.pos} of {len(data)}"
+        raise WireError(f"the upstream sent an event that is no JSON: {seen}") from exc
     except (ValueError, RecursionError) as exc:
-        raise WireError(f"the upstream sent what is no JSON: {_seen(data)}") from exc
+        raise WireError(f"the upstream sent {len(data)} bytes that cannot be read as JSON") from exc
 
 
 def repair(data: bytes, model: type[Model]) -> Model:
@@ -50,11 +50,12 @@ def repair(data: bytes, model: type[Model]) -> Model:
     """
     value = loads(data)
     if not isinstance(value, dict):
-        raise WireError(f"the upstream sent JSON that is no object: {_seen(data)}")
+        kind = type(value).__name__
+        raise WireError(f"the upstream sent JSON that is no object but of the type {kind}")
     try:
         return _fit_object(value, model)
     except RecursionError as exc:
-        raise WireError(f"the upstream sent JSON nested too deeply: {_seen(data)}") from exc
+        raise WireError("the upstream sent JSON that is nested too deeply") from exc
 
 
 def compact(value: object) -> str:
@@ -91,7 +92,3 @@ def _fit(value: Any, kind: Any) -> Any:
             fitted = (_fit(item, get_args(option)[0] | None) for item in value)
             return [item for item in fitted if item is not None]
     return None
-
-
-def _seen(data: bytes) -> str:
-    return repr(data[:SEEN])[2:-1][:SEEN]

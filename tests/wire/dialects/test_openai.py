@@ -456,17 +456,10 @@ TOO_DEEP = b'{"choices":[{"delta":{"content":[%s7%s]}}]}' % (b'{"thinking":[' * 
     "data", [b"nonsense", b'{"choices":', b"[1]", b'"text"', b"7", b"{" * 100_000, TOO_DEEP]
 )
 def test_what_is_no_object_is_a_bad_event(data):
-    """The message shows the beginning of what came, escaped and short."""
+    """The message says what is wrong and where, and repeats nothing: the payload may quote a prompt."""
     with pytest.raises(WireError) as caught:
         decode(data)
 
     assert caught.value.code == "upstream_bad_event"
-    assert data[:20].decode() in str(caught.value) and len(str(caught.value)) < 160
-
-
-def test_a_bad_event_is_shown_escaped():
-    """No control character of the upstream reaches a log or a client."""
-    with pytest.raises(WireError) as caught:
-        decode(b"\x1b[31m\r\n\xff" * 50)
-
-    assert str(caught.value).isprintable() and len(str(caught.value)) < 160
+    assert "JSON" in str(caught.value) and len(str(caught.value)) < 160
+    assert len(data) < 5 or data[:5].decode() not in str(caught.value)

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssegate.wire.formats.encoding import encoded, quoted, with_key
@@ -28,6 +28,7 @@ def test_objects_are_mended_at_any_depth():
     }
 
 
+@settings(max_examples=30)  # deep documents are slow to make
 @given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1]))
 def test_a_key_is_added_to_any_object(document, indent):
     """Compact or pretty, empty or full of braces: everything else stays as it was."""
