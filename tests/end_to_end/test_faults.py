@@ -920,7 +920,7 @@ async def test_an_event_source_gets_its_error_as_an_event(fault: str, gate: Any,
 async def test_other_streams_do_not_feel_a_fault(gate: Any, simulator: Any):
     """While every fault happens to others, a healthy stream arrives whole."""
     upstream = await simulator(Behaviour(tokens=40))
-    running = await gate(config(upstream.url, total="2s", first_token="1s"))
+    running = await gate(config(upstream.url, total="4s", first_token="2s"))
     healthy = asyncio.create_task(
         talk(running.url, PATHS["native"], {"stream": True}, X_Simulate="rate=40; fault=none")
     )
