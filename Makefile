@@ -24,12 +24,7 @@ demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine a
 	@$(BIN)/ssegate demo $(ARGS)
 
 test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
-ifdef ARGS
-	$(BIN)/python -m pytest $(ARGS)
-else
-	$(BIN)/python -m pytest -n 2 --ignore tests/end_to_end
-	$(BIN)/python -m pytest tests/end_to_end
-endif
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(TEST_READY) ## format, lint and types, changing nothing
 	$(BIN)/ruff format --check .

@@ -21,6 +21,9 @@ from ssegate.simulate.text import pieces
 from . import leaks
 from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, self_signed, sse
 
+# One after the other, by one worker: neighbours that take the processor would move the clocks.
+pytestmark = pytest.mark.xdist_group("clocks")
+
 PATHS = {
     "native": "/native/v1/chat/completions",
     "openai": "/openai/v1/chat/completions",
@@ -38,7 +41,7 @@ defaults:
   hold: 5s
   heartbeat: off
   max_event: 64KiB
-  timeouts: {{connect: 2s, first_token: {first_token}, idle: 250ms, total: {total}}}
+  timeouts: {{connect: 2s, first_token: {first_token}, idle: {idle}, total: {total}}}
   {more}
 routes:
   - {{name: native, path: /native/v1/chat/completions, upstream_path: /v1/chat/completions, output: native}}
@@ -49,9 +52,15 @@ routes:
 
 
 def config(
-    url: str, *, total: str = "30s", first_token: str = "10s", verify: str = "true", more: str = ""
+    url: str,
+    *,
+    total: str = "30s",
+    first_token: str = "10s",
+    idle: str = "10s",
+    verify: str = "true",
+    more: str = "",
 ) -> str:
-    return CONFIG.format(url=url, total=total, first_token=first_token, verify=verify, more=more)
+    return CONFIG.format(url=url, total=total, first_token=first_token, idle=idle, verify=verify, more=more)
 
 
 @pytest.fixture(params=[True, False], ids=["push", "pull"])
@@ -158,8 +167,9 @@ async def test_every_fault_in_every_output(
     running = await gate(
         config(
             upstream.url,
-            total="500ms" if fault == "infinite" else "30s",
-            first_token="250ms" if told.outcome == "first_token_timeout" else "10s",
+            total="250ms" if fault == "infinite" else "30s",
+            idle="150ms" if fault == "stall" else "10s",
+            first_token="150ms" if told.outcome == "first_token_timeout" else "10s",
         )
     )
     simulate = f"fault={fault}; fault_after={AFTER}; giant_bytes=200000"
@@ -737,7 +747,7 @@ async def test_a_connection_with_a_fault_is_not_used_again(fault: str, both_ways
         left.append(await peer.left())
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url))
+        running = await gate(config(upstream.url, idle="150ms"))
         heard = await talk(running.url, PATHS["native"], {"stream": True})
         ended = asyncio.get_running_loop().time()
         if fault != "eof":  # its body was whole as far as HTTP can tell
@@ -927,7 +937,7 @@ async def test_other_streams_do_not_feel_a_fault(gate: Any, simulator: Any):
 
     await asyncio.gather(
         *(
-            talk(running.url, PATHS["native"], {"stream": True}, X_Simulate=f"fault={fault}; rate=50")
+            talk(running.url, PATHS["native"], {"stream": True}, X_Simulate=f"fault={fault}; rate=500")
             for fault in FAULTS
         )
     )

@@ -59,12 +59,12 @@ class Log(io.BytesIO):
     def close(self) -> None: ...
 
 
-@pytest.fixture(params=["json", "console"])
+@pytest.fixture
 def log(request: pytest.FixtureRequest) -> Iterator[Log]:
     """The whole log of this process, at the level that says most."""
     stream = Log()
     level = logging.getLogger().level
-    logs.configure("debug", request.param, stream)
+    logs.configure("debug", getattr(request, "param", "json"), stream)
     yield stream
     logs.shutdown()
     logging.getLogger().setLevel(level)
@@ -78,6 +78,13 @@ async def shown(running: Any) -> bytes:
             async with session.get(f"{running.admin_url}{path}") as answer:
                 said += str(answer.headers).encode() + await answer.read()
     return said
+
+
+async def reload(running: Any) -> bytes:
+    """Have the file read again; return what is said about it."""
+    target = f"{running.admin_url}/-/reload"
+    async with aiohttp.ClientSession() as session, session.post(target) as answer:
+        return await answer.read()
 
 
 def logged(log: Log) -> bytes:
@@ -99,6 +106,7 @@ def ask(url: str, path: str = PATH, body: Any = BODY, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("log", ["json", "console"], indirect=True)
 async def test_no_fault_tells_a_secret(output: str, log: Log, gate: Any, simulator: Any):
     """Every fault: answers, log, metrics and live page say nothing of credential, key and prompt."""
     upstream = await simulator(Behaviour(tokens=6, rate=100))
@@ -116,6 +124,7 @@ async def test_no_fault_tells_a_secret(output: str, log: Log, gate: Any, simulat
     assert_silent(said, metrics, *(one.raw for one in heard))
 
 
+@pytest.mark.parametrize("log", ["json", "console"], indirect=True)
 async def test_refused_connections_tell_no_secret(log: Log, gate: Any, simulator: Any):
     """No connection, no name, no TLS: the reasons hold nothing of the request."""
     closed = await simulator(Behaviour(fault="refuse"))
@@ -172,6 +181,7 @@ async def test_an_echo_in_an_error(status: bytes, shape: str, log: Log, gate: An
 
 @pytest.mark.parametrize("hold", ["5s", "0s"])
 @pytest.mark.parametrize("after", [b"", sse("hello")], ids=["at once", "in mid-stream"])
+@pytest.mark.parametrize("log", ["json", "console"], indirect=True)
 async def test_an_echo_in_the_stream(after: bytes, hold: str, log: Log, gate: Any):
     """An error event that quotes its request: the same, in the stream and inside the hold."""
 
@@ -224,6 +234,7 @@ async def test_an_echo_in_something_else(said: bytes, log: Log, gate: Any):
     assert_silent(logged(log), about=(CREDENTIAL, CALLER))
 
 
+@pytest.mark.parametrize("log", ["json", "console"], indirect=True)
 async def test_a_prompt_in_what_cannot_be_read(log: Log, gate: Any):
     """A broken event that quotes the prompt does not bring it into the log."""
 

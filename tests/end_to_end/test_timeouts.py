@@ -19,6 +19,9 @@ from ssegate.simulate.text import pieces
 from . import leaks
 from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, sse
 
+# One after the other, by one worker: neighbours that take the processor would move the clocks.
+pytestmark = pytest.mark.xdist_group("clocks")
+
 PATH = "/v1/chat/completions"
 CONFIG = """
 upstreams:
@@ -98,7 +101,7 @@ def black_hole() -> Iterator[str]:
 async def test_connect(gate: Any):
     """A host that does not answer is ``upstream_connect_timeout``, 504, after ``connect``."""
     with black_hole() as url:
-        running = await gate(config(url, "connect: 200ms"))
+        running = await gate(config(url, "connect: 150ms"))
 
         heard = await talk(running.url, PATH, {"stream": True})
 
@@ -110,7 +113,7 @@ async def test_connect(gate: Any):
 async def test_connect_without_a_stream(gate: Any):
     """The same holds for a request that wants no stream."""
     with black_hole() as url:
-        running = await gate(config(url, "connect: 200ms"))
+        running = await gate(config(url, "connect: 150ms"))
 
         heard = await talk(running.url, PATH, {"stream": False})
 
@@ -124,7 +127,7 @@ async def test_a_handshake_counts_as_connecting(gate: Any):
         await peer.left()
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url.replace("http:", "https:"), "connect: 200ms"))
+        running = await gate(config(upstream.url.replace("http:", "https:"), "connect: 150ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
     assert error_status(heard) == (504, "upstream_connect_timeout")
@@ -143,7 +146,7 @@ SILENT = {
 async def test_first_token_inside_the_hold(phase: str, both_ways: None, gate: Any, simulator: Any):
     """No head, a head and silence, or pings for ever: 504 ``first_token_timeout``, and no retry."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, "first_token: 300ms"))
+    running = await gate(config(upstream.url, "first_token: 150ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -160,7 +163,7 @@ async def test_first_token_after_the_hold(
 ):
     """Once the 200 has left the same failure is an event, and the body ends well."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, "first_token: 400ms", hold="100ms", output=output))
+    running = await gate(config(upstream.url, "first_token: 200ms", hold="60ms", output=output))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -198,7 +201,7 @@ async def test_first_token_while_connecting(gate: Any):
 async def test_what_is_no_token(nothing: bytes, both_ways: None, gate: Any):
     """Comments, blanks and empty deltas do not count as a first token (C2)."""
     async with scripted(saying_for_ever(nothing)) as upstream:
-        running = await gate(config(upstream.url, "first_token: 300ms"))
+        running = await gate(config(upstream.url, "first_token: 150ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
         assert error_status(heard) == (504, "first_token_timeout")
@@ -222,7 +225,7 @@ def saying_for_ever(what: bytes, *first: bytes) -> Any:
 async def test_idle(both_ways: None, gate: Any, simulator: Any):
     """Silence in mid-stream is ``idle_timeout`` in the stream; what had come is delivered."""
     upstream = await simulator(Behaviour(fault="stall", fault_after=4))
-    running = await gate(config(upstream.url, "idle: 300ms"))
+    running = await gate(config(upstream.url, "idle: 200ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -237,7 +240,7 @@ async def test_idle(both_ways: None, gate: Any, simulator: Any):
 async def test_pings_do_not_hide_silence(nothing: bytes, both_ways: None, gate: Any):
     """Comments, empty deltas and usage do not move the idle clock."""
     async with scripted(saying_for_ever(nothing, sse("hello"))) as upstream:
-        running = await gate(config(upstream.url, "idle: 300ms"))
+        running = await gate(config(upstream.url, "idle: 200ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
         assert last_event(heard) == ("error", "idle_timeout")
@@ -273,7 +276,7 @@ async def test_a_gap_in_a_passed_body(gate: Any):
         await peer.left()
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url, "idle: 300ms"))
+        running = await gate(config(upstream.url, "idle: 200ms"))
         heard = await talk(running.url, PATH, {"stream": False})
 
     assert heard.status == 200
@@ -301,7 +304,7 @@ async def test_total(both_ways: None, gate: Any, simulator: Any):
 async def test_total_before_the_first_token(phase: str, both_ways: None, gate: Any, simulator: Any):
     """``total`` counts from the request: inside the hold it is a 504."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, "total: 300ms"))
+    running = await gate(config(upstream.url, "total: 150ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -397,7 +400,7 @@ async def test_what_ends_the_hold(content: str, both_ways: None, gate: Any):
 async def test_the_hold_expires(phase: str, both_ways: None, gate: Any, simulator: Any):
     """After ``hold`` the 200 leaves without content, and heartbeats keep the connection alive."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, hold="200ms", heartbeat="100ms"))
+    running = await gate(config(upstream.url, hold="100ms", heartbeat="50ms"))
     async with calling(running.url) as client:
         client.ask(PATH)
 
@@ -416,7 +419,7 @@ async def test_the_hold_expires(phase: str, both_ways: None, gate: Any, simulato
 async def test_no_heartbeat_inside_the_hold(gate: Any, simulator: Any):
     """A heartbeat would send the 200: while it is held, nothing leaves."""
     upstream = await simulator(Behaviour(fault="silence"))
-    running = await gate(config(upstream.url, "first_token: 500ms", heartbeat="50ms"))
+    running = await gate(config(upstream.url, "first_token: 250ms", heartbeat="50ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -438,11 +441,11 @@ async def test_a_failure_after_the_hold_is_an_event(fault: str, both_ways: None,
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.2)
         await peer.say(upstream_says[0])
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url, hold="100ms"))
+        running = await gate(config(upstream.url, hold="60ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
     assert (heard.status, heard.last_chunk) == (200, True)
