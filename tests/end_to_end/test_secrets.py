@@ -120,7 +120,7 @@ async def test_no_fault_tells_a_secret(output: str, log: Log, gate: Any, simulat
     assert any(CREDENTIAL in str(request.headers) for request in upstream.requests), "it was used"
     assert not any(CALLER in f"{request.headers} {request.query}" for request in upstream.requests)
     said = logged(log)
-    assert said.count(b"first_token_timeout"), "the log was looked at"
+    assert said.count(b"outcome") >= len(FAULTS), "the log was looked at"
     assert_silent(said, metrics, *(one.raw for one in heard))
 
 
