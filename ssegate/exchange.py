@@ -147,4 +147,5 @@ class Exchange:
             return "native" if output == "native" else "openai"
         if self.path.endswith(("/messages", "/complete")):
             return "anthropic"
-        return "ollama" if self.path.startswith("/api/") else "openai"
+        is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
+        return "ollama" if is_ollama else "openai"
