@@ -8,6 +8,7 @@ Runs a gate as a process: event loop, signals, exit code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import resource
 import signal
@@ -85,4 +86,6 @@ async def until_signal() -> None:
 def _raise_descriptor_limit() -> None:
     """Each stream takes two descriptors; use what the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # Where the system names no limit it may still refuse to be taken at its word (macOS).
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -267,6 +267,8 @@ class Relay:
         """The client's connection has taken more than it can send."""
         now = self._loop.time()
         self._outlet.paused = True
+        if self._is_foreign:
+            return  # what is passed on is read no faster than it is written
         self._pipeline.pause(now)
         self._inlet.pause()
         if self._terms.write_timeout is not None:

@@ -170,7 +170,7 @@ def plan(
     edited, wants_usage = _edit(route, body, route.target(path), wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(body))
+    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited))
 
 
 def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JSONObject | None) -> Plan:
@@ -192,6 +192,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
         body=msgspec.json.encode(edited),
         output=resolved_output(route, method, path),
         wants_usage=wants_usage,
+        choices=_choices(edited),
         from_prompt=True,
     )
 
@@ -231,6 +232,8 @@ def _wants_stream(
     route: Route, output: str, method: str, path: str, query: str, body: JSONObject | None
 ) -> bool:
     """Decide from the request alone whether a stream is wanted."""
+    if method == "HEAD":
+        return False
     asked = _asked(query, body)
     if asked in (_TRUE, _FALSE):
         return asked == _TRUE

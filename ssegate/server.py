@@ -182,7 +182,7 @@ class DataPort:
         try:
             return await self._passed(exchange, route, planned, report)
         except (asyncio.CancelledError, ConnectionError):
-            report.status, report.code = 499, "client_gone"
+            report.status, report.code = report.status or 499, "client_gone"
             raise
         finally:
             self.in_flight -= 1

@@ -64,19 +64,18 @@ class Upstreams:
 
     async def start(self) -> None:
         """Open the sessions; needs a running loop."""
-        self._connector = TCPConnector(
-            limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30, enable_cleanup_closed=True
-        )
+        self._connector = TCPConnector(limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30)
         self._fresh_connector = TCPConnector(limit=0, force_close=True, ttl_dns_cache=30)
         self._decoding = self._session(self._connector, auto_decompress=True)
         self._passing = self._session(self._connector, auto_decompress=False)
         self._fresh = self._session(self._fresh_connector, auto_decompress=True)
+        self._fresh_passing = self._session(self._fresh_connector, auto_decompress=False)
 
     async def stop(self) -> None:
         """Close every connection."""
         for response in list(self._ending):
             self._end(response)
-        for session in (self._decoding, self._passing, self._fresh):
+        for session in (self._decoding, self._passing, self._fresh, self._fresh_passing):
             await session.close()
         await self._connector.close()
         await self._fresh_connector.close()
@@ -114,7 +113,7 @@ class Upstreams:
             if not stale or _had_begun(error.__cause__) or not isinstance(call.body, bytes | None):
                 raise
         with _mapped(call.upstream.name):
-            return await self._send(self._fresh, call, seen)
+            return await self._send(self._fresh if call.decompress else self._fresh_passing, call, seen)
 
     def end_within(self, seconds: float, response: ClientResponse) -> None:
         """Close *response* in *seconds*; should its body have ended by then, its connection is kept."""

@@ -129,8 +129,8 @@ class Recogniser:
             raise NotAStream("upstream_truncated", "the upstream's stream ended inside its first event")
         if self._framing != "sse":
             raise NotAStream("", "the JSON is not an LLM answer")
-        seen = bytes(self.head[:200]).decode(errors="backslashreplace")
-        raise NotAStream("upstream_content_type", f"the stream is in no known dialect; it begins {seen!r}")
+        seen = f"{len(self._frames)} events, {len(self.head)} bytes"
+        raise NotAStream("upstream_content_type", f"the stream is in no known dialect ({seen} looked at)")
 
     def _is_cut(self) -> bool:
         """Whether a body of events ended before one of them was whole: nobody can tell whose it was."""
