@@ -19,17 +19,17 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import hdrs, web
 
+from ssegate.config.address import is_loopback
 from ssegate.metrics import Metrics
+from ssegate.origin import is_fixed_host
 from ssegate.wire.errors import CODES
 
 __all__ = ["GateView", "admin_app"]
@@ -178,33 +178,12 @@ def _not_local(request: web.Request) -> str | None:
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if isinstance(peer, (str, bytes)):
         return None
-    if not peer or not _is_loopback(peer[0]):
+    if not peer or not is_loopback(peer[0]):
         return "the request comes from another machine"
     host = request.headers.get(hdrs.HOST)
-    if host is not None and not _is_unboundable(host):
+    if host is not None and not is_fixed_host(host):
         return "the Host header is neither localhost nor an address"
     return None
-
-
-def _is_loopback(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
-
-
-def _is_unboundable(host: str) -> bool:
-    """Tell whether no name server decides where *host* (with or without a port) leads."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_cross_site(request: web.Request) -> bool:

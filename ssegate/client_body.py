@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from aiohttp.web import BaseRequest
 
 from ssegate.config import Route
-from ssegate.request import JSONObject, accepts_json, read_json
+from ssegate.request import JSONObject, accepts_json, is_labelled_json, read_json
 from ssegate.wire.errors import ClientError
 
 __all__ = ["check_size", "pieces", "read_body"]
@@ -30,8 +30,8 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
         raise ClientError("expectation_failed", "nothing but 100-continue can be expected")
     if not request.body_exists:
         return b"", None
-    content_type = request.headers.get("Content-Type")
-    if not accepts_json(allowed[0], content_type) or "Content-Encoding" in request.headers:
+    content_type, path = request.headers.get("Content-Type"), request.rel_url.raw_path
+    if not accepts_json(allowed[0], path, content_type) or "Content-Encoding" in request.headers:
         return None, None
     raw = await _whole(request, max(route.max_body for route in allowed))
     if not raw.strip():
@@ -39,7 +39,7 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
     try:
         return raw, read_json(raw)
     except ClientError:
-        if content_type or allowed[0].from_prompt is not None:
+        if is_labelled_json(content_type) or allowed[0].from_prompt is not None:
             raise
         return raw, None  # nobody called it JSON
 

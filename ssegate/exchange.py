@@ -15,6 +15,7 @@ from aiohttp.web import BaseRequest, Response
 from multidict import CIMultiDict
 
 from ssegate.config import Config, Route
+from ssegate.config.address import is_loopback
 from ssegate.report import RequestReport
 from ssegate.request import CREDENTIALS, resolved_output
 from ssegate.retrying import retry_headers
@@ -87,6 +88,11 @@ class Exchange:
         address = ipaddress.ip_address(self.peer)
         return any(address in network for network in self.world.config.trusted_proxies)
 
+    @property
+    def is_local(self) -> bool:
+        """The peer is on this machine, where any web page may have sent it, and no trusted proxy."""
+        return self.peer != "unix" and is_loopback(self.peer) and not self.is_from_trusted_proxy
+
     def secrets(self) -> tuple[str, ...]:
         """Return every credential in play, so that no error that quotes the upstream repeats one."""
         headers = self.request.headers
@@ -109,7 +115,9 @@ class Exchange:
         head.extend(self.cors)
         head.setdefault("X-Request-ID", self.request_id)
         is_bodiless = self.request.method in ("HEAD", "OPTIONS")
-        if self.errors_as_events and not is_bodiless and shape in ("native", "openai"):
+        # A page that may not ask is not served a stream either, whatever it can see.
+        tells_event = self.errors_as_events and failure.code != "forbidden_origin"
+        if tells_event and not is_bodiless and shape in ("native", "openai"):
             form = make(shape, "auto", Context("-", int(time.time())))
             head["Cache-Control"] = "no-cache, no-transform"
             head["X-Accel-Buffering"] = "no"

@@ -1,9 +1,15 @@
 """
 The Origin rule and CORS: no web page may spend money through a gate unless the operator names its origin.
+
+A page may give its own name the address 127.0.0.1 (DNS rebinding); the browser then takes a gate on this
+machine for the page's own server and says so in good faith. What the page cannot change is the name in
+``Host``. So a browser that comes from this machine must have asked for ``localhost``, an address, or a host
+whose origin is listed. Programs may use any name: a proxy on this machine often passes its own on.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -11,7 +17,13 @@ from multidict import CIMultiDict
 
 from ssegate.wire.errors import ClientError
 
-__all__ = ["check", "cors_headers", "is_preflight", "preflight_headers"]
+__all__ = [
+    "check",
+    "cors_headers",
+    "is_fixed_host",
+    "is_preflight",
+    "preflight_headers",
+]
 
 _EXPOSED = (
     "X-Stream-ID, X-Request-ID, Retry-After, retry-after-ms, "
@@ -21,19 +33,30 @@ _EXPOSED = (
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def check(headers: Mapping[str, str], origins: tuple[str, ...]) -> None:
+def check(headers: Mapping[str, str], origins: tuple[str, ...], *, is_local: bool) -> None:
     """
     Let a request pass that no foreign web page can have sent.
+
+    Args:
+        is_local: The peer is on this machine, and no proxy that the operator trusts.
 
     Raises:
         ClientError: ``forbidden_origin``.
     """
-    origin = headers.get("Origin")
+    origin, host = headers.get("Origin"), headers.get("Host", "")
+    if origin is not None and _is_allowed(origin, origins):
+        return
     if origin is None:
         if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
             raise ClientError("forbidden_origin", "cross-site requests are not allowed")
-    elif not _is_allowed(origin, origins) and not _is_own(origin, headers.get("Host", "")):
+    elif not _is_own(origin, host):
         raise ClientError("forbidden_origin", "this origin is not allowed; list it under cors.origins")
+    if is_local and _is_browser(headers) and not (is_fixed_host(host) or _is_listed_host(host, origins)):
+        raise ClientError(
+            "forbidden_origin",
+            "a browser on this machine asked for a host that is neither localhost nor an address; "
+            "list its origin under cors.origins, or the proxy in front under trusted_proxies",
+        )
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
@@ -77,3 +100,29 @@ def _is_own(origin: str, host: str) -> bool:
         return is_host and (page.port or port) == (asked.port or port)
     except ValueError:
         return False
+
+
+def _is_browser(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser may have sent this: for a plain http page it says no more than its own name."""
+    if "Origin" in headers or "Sec-Fetch-Site" in headers:
+        return True
+    return headers.get("User-Agent", "").startswith("Mozilla/")
+
+
+def _is_listed_host(host: str, origins: tuple[str, ...]) -> bool:
+    return "*" in origins or any(_is_own(origin, host) for origin in origins)
+
+
+def is_fixed_host(host: str) -> bool:
+    """Tell whether no name server decides where *host* (with or without a port) leads."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "accepts_json",
     "forward_headers",
+    "is_labelled_json",
     "plan",
     "read_json",
     "request_model",
@@ -80,6 +81,9 @@ _LLM_SUFFIXES = (
     "/completion",
 )
 _OPENAI_SUFFIXES = ("/chat/completions", "/completions")
+_UNLABELLED = frozenset({"application/x-www-form-urlencoded", "text/plain"})
+"""What clients call a body when nobody has told them what it is."""
+
 _TRUE, _FALSE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"false"), msgspec.Raw(b"null")
 _decode_object = msgspec.json.Decoder(JSONObject).decode
 
@@ -102,18 +106,31 @@ class Plan:
 
     choices: int = 1
     from_prompt: bool = False
+    model: str | None = None
+    """The model that the upstream is asked for."""
 
 
-def accepts_json(route: Route, content_type: str | None) -> bool:
+def is_labelled_json(content_type: str | None) -> bool:
+    """Tell whether *content_type* is one of JSON's."""
+    media_type = _media_type(content_type)
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def accepts_json(route: Route, path: str, content_type: str | None) -> bool:
     """
     Tell whether a body of *content_type* is to be read as JSON.
 
-    Browsers' ``fetch`` labels a string ``text/plain``, so a route with ``from_prompt`` reads whatever comes.
+    Browsers' ``fetch`` labels a string ``text/plain`` and ``curl -d`` everything a form, so a route with
+    ``from_prompt`` reads whatever comes, and LLM paths all but files.
     """
-    if route.from_prompt is not None or not content_type:
+    if route.from_prompt is not None or not content_type or is_labelled_json(content_type):
         return True
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+    is_llm = path.endswith((*_LLM_SUFFIXES, *_STREAM_SUFFIXES, *_STREAMS_UNASKED))
+    return is_llm and _media_type(content_type) in _UNLABELLED
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def read_json(body: bytes) -> JSONObject | None:
@@ -170,7 +187,8 @@ def plan(
     edited, wants_usage = _edit(route, body, route.target(path), wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited))
+    model = request_model(edited)
+    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model)
 
 
 def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JSONObject | None) -> Plan:
@@ -194,6 +212,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
+        model=request_model(edited),
     )
 
 

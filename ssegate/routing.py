@@ -4,6 +4,7 @@ Finds the route of a request: first match wins, by path, method and, where a rou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from ssegate.wire.errors import ClientError
 
 __all__ = ["Router"]
 
+_SLASHES = re.compile("/{2,}")
 _DOTS = frozenset({".", ".."})
 _NEVER = frozenset({"TRACE", "CONNECT"})
 """Methods that no route takes: they are about the connection, not about a resource."""
@@ -29,15 +31,24 @@ class Router:
         Return the routes whose path fits, in order.
 
         Raises:
-            ClientError: ``not_found``; ``bad_request`` for a path with ``..``, which an upstream would take
-                for another path than the one that a route was found for.
+            ClientError: ``not_found``; ``bad_request`` for a path that an upstream might take for another
+                one than a route was found for: with ``..``, or with another route once it is decoded.
         """
-        if not _DOTS.isdisjoint(unquote(path).split("/")):
+        plain = unquote(path)
+        if not _DOTS.isdisjoint(plain.split("/")):
             raise ClientError("bad_request", "the path must not hold '.' or '..' as a segment")
-        fitting = [route for route in self._routes if _fits(route, path)]
+        fitting = self._fitting(path)
+        # Many servers decode a path and fold its slashes before they look: /v1//chat%2Fcompletions must
+        # not slip past the route of /v1/chat/completions, and its limits, into a catch-all.
+        plain = _SLASHES.sub("/", plain)
+        if plain != path and self._fitting(plain) != fitting:
+            raise ClientError("bad_request", "the path must be written plainly: no '//', nothing encoded")
         if not fitting:
             raise ClientError("not_found", "no route for this path")
         return fitting
+
+    def _fitting(self, path: str) -> list[Route]:
+        return [route for route in self._routes if _fits(route, path)]
 
     @staticmethod
     def allowed(candidates: list[Route], method: str) -> list[Route]:

@@ -101,7 +101,7 @@ class DataPort:
     def _leave_to_ask(self, exchange: Exchange, candidates: list[Route]) -> Response | None:
         """Apply the Origin rule; return the answer to a preflight or an OPTIONS, None for other requests."""
         request, origins = exchange.request, exchange.world.config.cors_origins
-        origin.check(request.headers, origins)
+        origin.check(request.headers, origins, is_local=exchange.is_local)
         methods = Router.methods(candidates)
         if origin.is_preflight(request.method, request.headers):
             return _empty(204, origin.preflight_headers(request.headers, origins, methods))
@@ -303,6 +303,7 @@ def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
         numbered=exchange.request.method == "GET",
         own_credential=route.upstream.holds_credential,
         secrets=exchange.secrets(),
+        model=planned.model,
         prices=exchange.world.prices,
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -115,6 +117,16 @@ def test_every_metric_has_exactly_its_labels():
         if name.startswith("ssegate_") and not name.endswith(("_bucket", "_sum")):
             seen.setdefault(name, set()).update(label for label, _ in labels)
     assert seen == LABELS
+
+
+def test_readme_lists_every_metric():
+    """The table in README holds each metric of the gate with its labels, and no other."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(ssegate_\w+)` \| ([^|]*) \|", readme, re.MULTILINE)
+
+    assert dict((name, set(re.findall(r"\w+", labels))) for name, labels in rows) == {
+        name.removesuffix("_count"): labels for name, labels in LABELS.items()
+    }
 
 
 def test_a_stream_fills_every_number_it_knows():

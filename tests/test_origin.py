@@ -11,11 +11,11 @@ from ssegate.wire.errors import ClientError
 LISTED = ("https://app.test", "http://localhost:3000")
 
 
-def is_refused(origins: tuple[str, ...] = LISTED, **headers: str) -> bool:
+def is_refused(origins: tuple[str, ...] = LISTED, *, is_local: bool = False, **headers: str) -> bool:
     """Tell whether a request with *headers* (``_`` for ``-``) is refused, with the right code."""
     fields = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
     try:
-        check(fields, origins)
+        check(fields, origins, is_local=is_local)
     except ClientError as refusal:
         assert refusal.failure.code == "forbidden_origin"
         return True
@@ -61,6 +61,30 @@ def test_programs_have_no_origin():
     assert not is_refused(Sec_Fetch_Site="none")
     assert is_refused(Sec_Fetch_Site="cross-site")
     assert is_refused(Sec_Fetch_Site="Cross-Site")
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "refused"),
+    [
+        ("localhost:8080", {"Origin": "http://localhost:8080"}, False),
+        ("gate.localhost", {"Origin": "http://gate.localhost"}, False),
+        ("127.0.0.1:8080", {"Origin": "http://127.0.0.1:8080"}, False),
+        ("[::1]:8080", {"User-Agent": "Mozilla/5.0"}, False),
+        ("app.test:443", {"Sec-Fetch-Site": "same-origin"}, False),  # listed
+        ("app.test", {"User-Agent": "Mozilla/5.0"}, False),
+        ("rebound.test", {"Origin": "http://rebound.test"}, True),
+        ("rebound.test:8080", {"Origin": "http://rebound.test:8080"}, True),
+        ("rebound.test", {"Sec-Fetch-Site": "same-origin"}, True),
+        ("rebound.test", {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}, True),
+        ("", {"User-Agent": "Mozilla/5.0"}, True),
+        ("rebound.test", {"User-Agent": "curl/8.5"}, False),
+        ("rebound.test", {}, False),
+    ],
+)
+def test_a_rebound_name_opens_no_gate_on_this_machine(host: str, headers: dict[str, str], refused: bool):
+    """A page whose own name leads here is no page of ours; programs may use any name."""
+    assert is_refused(is_local=True, Host=host, **headers) is refused
+    assert not is_refused(is_local=False, Host=host, **headers)
 
 
 def test_a_star_lets_everybody_in():

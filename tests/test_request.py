@@ -110,8 +110,23 @@ def test_what_is_no_text_names_no_model():
 )
 def test_what_is_read_as_json(media: str | None, yes: bool):
     """JSON by any of its names, or by none; a prompt's route reads what browsers mislabel."""
-    assert accepts_json(route(), media) is yes
-    assert accepts_json(route(from_prompt=FromPrompt(None, {})), media)
+    assert accepts_json(route(), "/v1/files", media) is yes
+    assert accepts_json(route(from_prompt=FromPrompt(None, {})), "/chat", media)
+
+
+@pytest.mark.parametrize(
+    ("media", "yes"),
+    [
+        ("application/x-www-form-urlencoded", True),
+        ("text/plain;charset=UTF-8", True),
+        ("multipart/form-data; boundary=x", False),
+        ("application/octet-stream", False),
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, "/api/chat", "/api/generate", "/v1/messages"])
+def test_what_curl_and_browsers_mislabel_is_read_on_llm_paths(media: str, yes: bool, path: str):
+    """``curl -d`` calls every body a form, ``fetch`` every string plain text; files are no bodies of ours."""
+    assert accepts_json(route(), path, media) is yes
 
 
 # Outputs

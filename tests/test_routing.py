@@ -24,8 +24,19 @@ def test_paths_are_compared_as_they_came():
 
     assert router.candidates("/v1/chat") == [exact, prefix, everything]
     assert router.candidates("/v1/") == [prefix, everything]
-    for path in ("/v1", "/v10", "/V1/chat", "/v%31/chat", "//v1/chat", "/"):
+    for path in ("/v1", "/v10", "/V1/chat", "/", "/v2/a%2Fb//c", "/https://x.test"):
         assert router.candidates(path) == [everything]
+
+
+@pytest.mark.parametrize("path", ["/v%31/chat", "//v1/chat", "/v1//chat", "/v1%2fchat", "/v1/ch%61t"])
+def test_no_spelling_slips_past_a_route(path: str):
+    """A path that an upstream may read as that of another route is refused, not sent to a catch-all."""
+    router = Router([route("/v1/chat"), route("/v1/*"), route("/*")])
+
+    with pytest.raises(ClientError) as caught:
+        router.candidates(path)
+
+    assert caught.value.failure.code == "bad_request"
 
 
 def test_no_path_fits():

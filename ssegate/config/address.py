@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-__all__ = ["Address"]
+__all__ = ["Address", "is_loopback"]
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _NO_ADDRESS = "expected host:port, such as 127.0.0.1:8080 or [::1]:8080, or unix:/path"
@@ -46,7 +46,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Only this machine can reach it; a Unix socket counts."""
-        return self.path is not None or _is_loopback(self.host)
+        return self.path is not None or is_loopback(self.host)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -66,7 +66,8 @@ def _host(text: str) -> str:
     return text
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether *host*, a name or an address, leads to this machine alone."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

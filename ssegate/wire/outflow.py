@@ -56,6 +56,11 @@ class Outflow:
         """The moment by which ``flush`` must be called; None: nothing is held."""
         return self._batcher.deadline
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of what has not been taken."""
+        return sum(map(len, self._out))
+
     def add(self, event: Event | Carried, now: float) -> None:
         """Send *event*, or hold it for its batch; what waited for the end goes first."""
         if self._last:

@@ -48,6 +48,9 @@ __all__ = ["FINISH_HOLD", "Pipeline", "Settings"]
 FINISH_HOLD = 2.0
 """Seconds that a finish waits for usage that comes after it."""
 
+_MAX_HELD = 1 << 20
+"""Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
+
 _CARRIES = frozenset({("openai", "openai")})
 """Formats other than ``same`` that write a dialect's frames back as they came."""
 
@@ -213,9 +216,14 @@ class Pipeline:
         return self._outflow.deadline if self._finish_until is None else self._finish_until
 
     @property
+    def model(self) -> str | None:
+        """The model: what the upstream says it is, else the one that was asked for."""
+        return self.stats.model or self._settings.model
+
+    @property
     def price(self) -> Price | None:
         """What the stream's model costs, if that is known."""
-        return self._settings.price_of(self.stats.model)
+        return self._settings.price_of(self.model)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -233,11 +241,12 @@ class Pipeline:
             self._fail(Failure(fault.code, str(fault)), now)
 
     def _recognise(self, data: bytes, now: float, at_end: bool) -> None:
-        assert self._recogniser is not None, "begin() comes before feed()"
+        recogniser = self._recogniser
+        assert recogniser is not None, "begin() comes before feed()"
         try:
-            found = self._recogniser.feed(data, at_end=at_end)
+            found = recogniser.feed(data, at_end=at_end)
         except NotAStream as verdict:
-            self._reject(verdict, now)
+            self._reject(verdict, recogniser, now)
             return
         if found is None:
             return
@@ -250,21 +259,21 @@ class Pipeline:
             raise found.fault
         if at_end and not (self._has_content or self._finished_choices):
             # JSON that a named dialect could not use.
-            self._reject(NotAStream("", "the JSON is not an LLM answer"), now)
+            self._reject(recogniser.stranger(), recogniser, now)
 
     def _bind(self, found: Recognised) -> None:
+        self._recogniser = None  # its work is done; the bytes that it gathered need not live on
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
             self._outflow.format = make("same", name, self._context)
         self._carries = output == "same" or (output, name) in _CARRIES
 
-    def _reject(self, verdict: NotAStream, now: float) -> None:
-        assert self._recogniser is not None
+    def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
             self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
         else:
-            self.unclaimed = bytes(self._recogniser.head)
+            self.unclaimed = bytes(recogniser.head)
             self._outflow.clear()
 
     def _take_frame(self, frame: Frame, now: float) -> None:
@@ -359,7 +368,9 @@ class Pipeline:
 
     def _take(self, now: float) -> bytes:
         if not self.is_open:
-            return b""
+            if self._outflow.waiting_bytes <= _MAX_HELD:
+                return b""
+            self.is_open = True  # a flood of events without content is not kept for the end of the hold
         if out := self._outflow.take():
             self._written_at = now
         return out

@@ -52,7 +52,8 @@ class Recogniser:
     Gathers the first bytes of a body until it can be told what they are.
 
     Attributes:
-        head: Every byte seen so far, for a body that must be passed on untouched.
+        head: Every byte seen so far, for a body that must be passed on untouched; empty once it is known to
+            be an event stream, which never is.
     """
 
     def __init__(self, dialect: str, content_type: str | None, max_event: int) -> None:
@@ -60,11 +61,13 @@ class Recogniser:
         self._dialect = dialect
         self._content_type = content_type
         self._max_event = max_event
+        self._seen = 0
         self._framing = "text" if dialect == "text" else None
         self._framer: Framer | None = None
         self._is_blank = True
         self._frames: list[Frame] = []
         self._undecided = 0  # frames that have been looked at in vain
+        self._undecided_bytes = 0
         self._fault: WireError | None = None
 
     def feed(self, data: bytes, *, at_end: bool = False) -> Recognised | None:
@@ -75,7 +78,9 @@ class Recogniser:
             WireError: The framing broke before any dialect showed.
             NotAStream: HTML, nothing at all, another kind of content, or no dialect known to us.
         """
-        self.head += data
+        self._seen += len(data)
+        if self._framing != "sse":
+            self.head += data
         if self._framer is None:
             self._is_blank = self._is_blank and not data.strip()
             if self._is_blank and not at_end and len(self.head) <= self._max_event:
@@ -85,6 +90,8 @@ class Recogniser:
                 return None
             data = bytes(self.head)
             self._framing, self._framer = framing, self._make_framer(framing)
+            if framing == "sse":
+                self.head.clear()
         self._read(data, at_end)
         name = self._name(at_end)
         if name is None:
@@ -121,16 +128,22 @@ class Recogniser:
             if (name := detect(frame)) is not None:
                 return name
             self._undecided += 1
+            self._undecided_bytes += len(frame.data)
         if self._fault is not None:
             raise self._fault
-        if not at_end and len(self._frames) <= _UNDECIDED_FRAMES:
+        is_much = self._undecided > _UNDECIDED_FRAMES or self._undecided_bytes > self._max_event
+        if not (at_end or is_much):
             return None
         if at_end and self._is_cut():
             raise NotAStream("upstream_truncated", "the upstream's stream ended inside its first event")
+        raise self.stranger()
+
+    def stranger(self) -> NotAStream:
+        """Return the verdict on a body whose framing is known and whose dialect is not."""
         if self._framing != "sse":
-            raise NotAStream("", "the JSON is not an LLM answer")
-        seen = f"{len(self._frames)} events, {len(self.head)} bytes"
-        raise NotAStream("upstream_content_type", f"the stream is in no known dialect ({seen} looked at)")
+            return NotAStream("", "the JSON is not an LLM answer")
+        seen = f"{len(self._frames)} events, {self._seen} bytes"
+        return NotAStream("upstream_content_type", f"the stream is in no known dialect ({seen} looked at)")
 
     def _is_cut(self) -> bool:
         """Whether a body of events ended before one of them was whole: nobody can tell whose it was."""

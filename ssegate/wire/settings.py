@@ -4,11 +4,20 @@ What a route asks of its streams, as the pipeline wants to know it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ssegate.wire.stats import Price
 
 __all__ = ["Settings"]
+
+_DATED = re.compile(
+    r"(?:-preview|-exp)?[-@:](?:latest|\d{4}(?:-?\d\d){0,2}|\d\d-\d\d(?:\d\d)?|\d{3})(?:-preview)?(?:-v\d+)?(?::\d+)?"
+)
+"""
+What vendors put behind a model's name for one version of it: ``-2024-08-06``, ``@20240620``, ``-latest``,
+``-0613``, ``-001``, ``-20241022-v2:0``. Anything else (``-mini``, ``-32k``) is another model.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +50,19 @@ class Settings:
     secrets: tuple[str, ...] = ()
     """What must not stand in an error that quotes the upstream: credentials, ours and the caller's."""
 
+    model: str | None = None
+    """The model that was asked for; what the upstream says counts more."""
+
     prices: tuple[tuple[str, Price], ...] = ()
-    """Price by model name or prefix of one; the longest that fits wins."""
+    """Price by model name, with or without its date; the longest name that fits wins."""
 
     def price_of(self, model: str | None) -> Price | None:
-        """Return what *model* costs, if its name or a prefix of it has a price."""
-        fitting = [(len(name), price) for name, price in self.prices if (model or "").startswith(name)]
+        """Return what *model* costs, if its name, or its name without a date, has a price."""
+        if model is None:
+            return None
+        fitting = [(len(name), price) for name, price in self.prices if _is_version(model, name)]
         return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def _is_version(model: str, name: str) -> bool:
+    return model == name or (model.startswith(name) and _DATED.fullmatch(model, len(name)) is not None)

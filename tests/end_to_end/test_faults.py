@@ -375,6 +375,25 @@ async def test_a_refused_connection(gate: Any, simulator: Any):
     assert leaks.total(metrics, "ssegate_upstream_errors_total", kind="connect") == 1
 
 
+@pytest.mark.parametrize("alias", ["", ", models: {mine: theirs}"])
+async def test_a_stream_that_failed_is_counted_under_the_model_asked_for(
+    gate: Any, simulator: Any, alias: str
+):
+    """The upstream has named no model yet: the one it was asked for stands in log and metrics."""
+    upstream = await simulator(Behaviour(fault="refuse"))
+    running = await gate(
+        f"""
+        upstreams: {{up: {{url: "{upstream.url}"}}}}
+        routes: [{{path: /*{alias}}}]
+        """
+    )
+
+    await talk(running.url, "/v1/chat/completions", {"stream": True, "model": "mine"})
+
+    metrics = await gate.metrics(running)
+    assert leaks.total(metrics, "ssegate_streams_total", model="theirs" if alias else "mine") == 1
+
+
 async def test_a_host_that_does_not_resolve(gate: Any):
     """A name of the domain that has none (RFC 6761) is ``upstream_dns``."""
     status, code, outcomes, metrics = await refused("http://nobody.invalid:80", gate)

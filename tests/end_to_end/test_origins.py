@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -51,17 +52,18 @@ def is_readable(answer: Answer, origin: str = PAGE) -> bool:
     ("host", "headers", "status"),
     [
         ("gate.test", {}, 200),
-        ("gate.test", {"Origin": "http://gate.test"}, 200),
-        ("gate.test", {"Origin": "https://gate.test"}, 200),  # a proxy in front may have taken TLS off
-        ("gate.test:80", {"Origin": "http://gate.test"}, 200),
+        ("localhost", {"Origin": "http://localhost"}, 200),
+        ("localhost", {"Origin": "https://localhost"}, 200),  # a proxy in front may have taken TLS off
+        ("localhost:80", {"Origin": "http://localhost"}, 200),
+        ("app.example.com", {"User-Agent": "Mozilla/5.0"}, 200),
         ("localhost:8080", {"Origin": "http://localhost:8080"}, 200),
         ("[::1]:8080", {"Origin": "http://[::1]:8080"}, 200),
         ("gate.test", {"Origin": PAGE}, 200),
         ("gate.test", {"Origin": "http://localhost:3000"}, 200),
         ("gate.test", {"Origin": PAGE, "Sec-Fetch-Site": "cross-site"}, 200),
-        ("gate.test", {"Sec-Fetch-Site": "same-origin"}, 200),
-        ("gate.test", {"Sec-Fetch-Site": "same-site"}, 200),
-        ("gate.test", {"Sec-Fetch-Site": "none"}, 200),
+        ("localhost", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("localhost", {"Sec-Fetch-Site": "same-site"}, 200),
+        ("localhost", {"Sec-Fetch-Site": "none"}, 200),
         ("gate.test", {"Origin": FOREIGN}, 403),
         ("gate.test", {"Origin": "null"}, 403),
         ("gate.test", {"Origin": "http://gate.test:81"}, 403),
@@ -76,6 +78,8 @@ def is_readable(answer: Answer, origin: str = PAGE) -> bool:
         ("127.0.0.1:8080", {"Origin": "http://localhost:8080"}, 403),
         ("gate.test", {"Sec-Fetch-Site": "cross-site"}, 403),
         ("gate.test", {"Sec-Fetch-Site": "cross-site", "Origin": FOREIGN}, 403),
+        ("gate.test", {"Origin": "http://gate.test"}, 403),  # its name may have been led here (DNS rebinding)
+        ("gate.test", {"User-Agent": "Mozilla/5.0"}, 403),
     ],
 )
 async def test_who_may_ask(gate: Any, simulator: Any, host: str, headers: dict[str, str], status: int):
@@ -90,6 +94,35 @@ async def test_who_may_ask(gate: Any, simulator: Any, host: str, headers: dict[s
     if status == 403:
         assert answer.json["error"]["code"] == "forbidden_origin"
         assert answer.json["error"]["type"] == "permission_error"
+
+
+async def test_a_trusted_proxy_may_pass_its_own_name_on(gate: Any, simulator: Any):
+    """Behind a proxy on this machine the pages of its host are ours, once the operator trusts it."""
+    upstream = await simulator(Behaviour(tokens=2))
+    running = await gate("trusted_proxies: [127.0.0.0/8]\n" + dedent(config(upstream.url)))
+
+    page = {"Host": "gate.test", "Origin": "http://gate.test"}
+    answer = await ask(running.url, CHAT, {"stream": True}, headers=page)
+
+    assert answer.status == 200
+
+
+async def test_a_refused_page_sees_the_status(gate: Any, simulator: Any):
+    """EventSource is told nothing in a stream: the page is not to be served at all."""
+    upstream = await simulator(Behaviour(tokens=2))
+    running = await gate(
+        f"""
+        upstreams: {{up: {{url: "{upstream.url}"}}}}
+        routes: [{{path: /chat, errors: stream, from_prompt: {{body: {{model: m, prompt: "{{prompt}}"}}}}}}]
+        """
+    )
+    page = {"Origin": FOREIGN, "Accept": "text/event-stream"}
+
+    answer = await ask(running.url, "/chat?prompt=x", method="GET", headers=page)
+
+    assert answer.status == 403
+    assert answer.json["code"] == "forbidden_origin"
+    assert not upstream.requests
 
 
 async def test_nobody_is_allowed_unless_named(gate: Any, simulator: Any):

@@ -62,6 +62,33 @@ WANTED: list[tuple[str, str, str, Any, bool]] = [
 ]
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+async def test_curl_needs_no_header(gate: Any, simulator: Any):
+    """``curl URL/api/chat -d '{…}'``, as Ollama's own documents have it, gets a metered stream."""
+    upstream = await simulator(Behaviour(tokens=3))
+    running = await gate(everything_to(upstream.url))
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+
+    answer = await ask(running.url, "/api/chat", body, headers=FORM)
+
+    assert answer.status == 200
+    assert "X-Stream-ID" in answer.headers
+    assert running.streams_started == 1
+
+
+async def test_what_only_looks_mislabelled_passes(gate: Any):
+    """A form on an LLM path that is no JSON goes on as it came: nobody had called it JSON."""
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(everything_to(upstream.url))
+        answer = await ask(running.url, "/api/chat", b"model=m&prompt=hi", headers=FORM)
+
+    assert answer.body == b"ok"
+    assert upstream.requests[0].body == b"model=m&prompt=hi"
+    assert upstream.requests[0].headers["Content-Type"] == FORM["Content-Type"]
+
+
 @pytest.mark.parametrize(("output", "method", "path", "body", "wanted"), WANTED)
 async def test_is_a_stream_wanted(gate: Any, output: str, method: str, path: str, body: Any, wanted: bool):
     """The request alone decides; what was not wanted passes untouched, even if it is a stream."""

@@ -103,12 +103,23 @@ def test_an_openai_client_gets_the_usage_chunk_if_it_asked_for_it(wants_usage, i
         ("gpt-4o-mini", 1.0),
         ("gpt-4o", 2.0),
         ("gpt-4o-2024", 2.0),
+        ("gpt-4o-latest", 2.0),
+        ("gpt-4o-0613", 2.0),
+        ("gpt-4o-1106-preview", 2.0),
+        ("gpt-4o-preview-05-06", 2.0),
+        ("gpt-4o@20240620", 2.0),
+        ("gpt-4o-001", 2.0),
+        ("gpt-4o-20241022-v2:0", 2.0),
+        ("gpt-4o-nano", None),
+        ("gpt-4o-32k", None),
+        ("gpt-4o-5", None),
+        ("gpt-4o1", None),
+        ("gpt-4", None),
         ("o3", None),
-        (None, None),
     ],
 )
 def test_the_price_is_that_of_the_longest_name_that_fits(model, dollars):
-    """Vendors append dates to the names that prices are known by."""
+    """Vendors append dates to the names that prices are known by; any other ending is another model."""
     prices = (("gpt-4o", Price(0.0, 2.0)), ("gpt-4o-mini", Price(0.0, 1.0)))
     drive = Drive(prices=prices)
     said = {"object": "chat.completion.chunk", "model": model}
@@ -119,6 +130,18 @@ def test_the_price_is_that_of_the_longest_name_that_fits(model, dollars):
     drive.feed(DONE, 1.2)
 
     assert native(drive).final.get("cost") == dollars
+
+
+def test_a_model_that_the_upstream_does_not_name_is_the_one_asked_for():
+    """For the price and the log; the metadata in the stream repeats only what the upstream said."""
+    drive = Drive(prices=(("mine", Price(0.0, 2.0)),), model="mine")
+    drive.feed(frame({"choices": [{"index": 0, "delta": {"content": "Hi"}}]}), 1.0)
+    drive.feed(frame({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1_000_000}}), 1.1)
+    drive.feed(DONE, 1.2)
+
+    assert drive.pipeline.model == "mine"
+    assert native(drive).final["cost"] == 2.0
+    assert "model" not in native(drive).final
 
 
 @pytest.mark.parametrize("output", ["native", "openai"])
