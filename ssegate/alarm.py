@@ -1,23 +1,30 @@
 """
-One timer that is moved lazily: it may ring too early, never too late.
+Timers that cost next to nothing a token: one far one a stream that is moved lazily, and near ones in common.
 
 Deadlines of a stream move with every token, nearly always further away. Moving a timer costs more than
 letting it ring once for nothing, so it is moved only when a deadline comes nearer than it stands.
+
+Held batches are due within milliseconds, for hundreds of streams at once: their deadlines share a timer for
+each few milliseconds, so that holding a batch is an entry in a list.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-__all__ = ["Alarm"]
+__all__ = ["Alarm", "Soon"]
 
 _NEVER = float("inf")
+
+_GRAIN = 0.002
+"""Seconds: deadlines this near to each other are told together; a batch is held so much longer at most."""
 
 
 class Alarm:
     """
-    Rings by a moment, in seconds of the loop's clock.
+    Rings by a moment, in seconds of the loop's clock: it may ring too early, never too late.
 
     Attributes:
         at: When it will ring; infinity while it is off.
@@ -45,3 +52,32 @@ class Alarm:
     def _rings(self) -> None:
         self._handle, self.at = None, _NEVER
         self._ring()
+
+
+class Waiting(Protocol):
+    """What waits for a moment that is near."""
+
+    def on_soon(self, now: float) -> None:
+        """The moment has come."""
+
+
+class Soon:
+    """Tells those who wait for moments that are near, with one timer for each few milliseconds."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Waiting]] = {}
+
+    def tell(self, waiting: Waiting, due: float) -> None:
+        """Call ``on_soon`` of *waiting* once, at *due* or a moment later; there is no taking back."""
+        slot = int(due / _GRAIN) + 1
+        found = self._slots.get(slot)
+        if found is None:
+            self._slots[slot] = [waiting]
+            asyncio.get_running_loop().call_at(slot * _GRAIN, self._tell, slot)
+        else:
+            found.append(waiting)
+
+    def _tell(self, slot: int) -> None:
+        now = asyncio.get_running_loop().time()
+        for waiting in self._slots.pop(slot):
+            waiting.on_soon(now)

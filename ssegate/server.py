@@ -18,6 +18,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
 from ssegate import origin, passing
+from ssegate.alarm import Soon
 from ssegate.booking import Identity
 from ssegate.client_body import check_size, pieces, read_body
 from ssegate.config import Route
@@ -60,6 +61,7 @@ class DataPort:
     def __init__(self, shared: Shared) -> None:
         self.in_flight = 0
         self._shared = shared
+        self._soon = Soon()
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Answer *request* (aiohttp's handler)."""
@@ -133,6 +135,7 @@ class DataPort:
             Pipeline(_settings(exchange, route, planned), context, exchange.began_at),
             shared.upstreams,
             _call(exchange, route, planned, decompress=True),
+            self._soon,
             self._book,
         )
         shared.streams.add(relay)

@@ -6,17 +6,23 @@ reading, parsing and writing it. The tap takes the place of the response's own `
 its class (aiohttp's C parser keeps its own reference to the object, so putting another one there does
 nothing). Pool, TLS, heads and keep-alive stay aiohttp's. Where the shape is not as expected, ``attach``
 says so and the caller reads in the ordinary way.
+
+Nearly every read of a stream is one whole HTTP chunk. ``Line`` is aiohttp's client connection that takes such
+reads apart itself (1 µs, where parser and three callbacks take 4) as long as the parser stands between two
+chunks: chunks that it never sees leave it standing there. Everything else goes through the parser.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from aiohttp import ClientResponse
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import TimerNoop
 from aiohttp.streams import StreamReader
 
-__all__ = ["Sink", "attach", "detach", "left_in", "pause", "resume"]
+__all__ = ["Line", "Sink", "attach", "detach", "left_in", "pause", "resume"]
 
 
 class Sink(Protocol):
@@ -44,6 +50,63 @@ class _Hook(TimerNoop):
         self.is_parsing = False
         """The sink is being called from inside the parser."""
 
+        self.is_after_chunk = False
+        """The parser has seen a chunk's end, and no beginning since."""
+
+        self.ended_line = False
+        """The parser's last bytes ended a line: no part of a chunk's size waits in it."""
+
+
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
+
+
+class Line(ResponseHandler):
+    """
+    One connection to an upstream.
+
+    Attributes:
+        hook: Of the chunked body that it carries, if that is tapped.
+    """
+
+    hook: _Hook | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket."""
+        hook = self.hook
+        if hook is None:
+            super().data_received(data)
+            return
+        if hook.is_after_chunk and hook.ended_line:
+            data = self._take_chunks(data, hook.sink)
+            if not data or self.transport is None:  # the sink may have closed it
+                return
+        hook.ended_line = data.endswith(b"\r\n")
+        super().data_received(data)
+
+    def _take_chunks(self, data: bytes, sink: Sink) -> bytes:
+        """Hand the whole chunks at the start of *data* over; return what is left."""
+        size = _CHUNK.match(data)
+        if size is None:
+            return data
+        start = size.end()
+        end = start + int(size[1], 16)
+        if start < end == len(data) - 2 and data.endswith(b"\r\n"):
+            sink.on_data(data[start:end])
+            return b""
+        bodies = []
+        at = 0
+        while start < end and data[end : end + 2] == b"\r\n":
+            bodies.append(data[start:end])
+            at = end + 2
+            size = _CHUNK.match(data, at)
+            if size is None:
+                break
+            start = size.end()
+            end = start + int(size[1], 16)
+        if bodies:
+            sink.on_data(b"".join(bodies))
+        return data[at:]
+
 
 class _Tap(StreamReader):
     # No slots of its own: only then may an object change into this class.
@@ -58,6 +121,8 @@ class _Tap(StreamReader):
         return False
 
     def feed_eof(self) -> None:
+        # What is on the way now belongs to nobody, or to the connection's next body.
+        _unhook(self)
         super().feed_eof()
         self._timer.sink.on_end()
 
@@ -65,10 +130,17 @@ class _Tap(StreamReader):
         super().set_exception(exc, *cause)
         self._timer.sink.on_error(exc)
 
-    # The borders of HTTP chunks mean nothing to us, and remembering them would grow without end.
-    def begin_http_chunk_receiving(self) -> None: ...
+    # The reader would remember the borders of all chunks.
+    def begin_http_chunk_receiving(self) -> None:
+        self._timer.is_after_chunk = False
 
-    def end_http_chunk_receiving(self) -> None: ...
+    def end_http_chunk_receiving(self) -> None:
+        self._timer.is_after_chunk = True
+
+
+def _unhook(reader: StreamReader) -> None:
+    if isinstance(reader._protocol, Line):
+        reader._protocol.hook = None
 
 
 def attach(response: ClientResponse, sink: Sink) -> bool:
@@ -83,10 +155,12 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
         return False
     # Not read_nowait(): it has the parser go on, into the very buffer that nobody looks at again.
     buffered = left_in(reader)
-    reader._timer = _Hook(sink)
+    hook = reader._timer = _Hook(sink)
     reader.__class__ = _Tap
     # The reader holds its upstream back when its buffer is full; now the sink alone does.
     protocol = reader._protocol
+    if isinstance(protocol, Line) and "Content-Encoding" not in response.headers:
+        protocol.hook = hook
     is_held = protocol._reading_paused
     if is_held:
         protocol.resume_reading(resume_parser=False)
@@ -136,5 +210,6 @@ def detach(response: ClientResponse) -> None:
     """Give *response* its own reader back; what comes from now on is read in the ordinary way."""
     reader = response.content
     if type(reader) is _Tap:
+        _unhook(reader)
         reader._timer = TimerNoop()  # type: ignore[assignment]
         reader.__class__ = StreamReader  # type: ignore[assignment]

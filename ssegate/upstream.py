@@ -14,15 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, TraceConfig
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
 from ssegate.config import Upstream
+from ssegate.tap import Line
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
@@ -55,6 +57,14 @@ class Call:
     """False: the body passes through in whatever coding it has."""
 
 
+class _Connector(TCPConnector):
+    """Makes connections that can be tapped."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._factory = cast("partial[ResponseHandler]", partial(Line, loop=self._loop))
+
+
 class Upstreams:
     """The gate's side towards all upstreams: one pool, opened by ``start``, closed by ``stop``."""
 
@@ -64,8 +74,8 @@ class Upstreams:
 
     async def start(self) -> None:
         """Open the sessions; needs a running loop."""
-        self._connector = TCPConnector(limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30)
-        self._fresh_connector = TCPConnector(limit=0, force_close=True, ttl_dns_cache=30)
+        self._connector = _Connector(limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30)
+        self._fresh_connector = _Connector(limit=0, force_close=True, ttl_dns_cache=30)
         self._decoding = self._session(self._connector, auto_decompress=True)
         self._passing = self._session(self._connector, auto_decompress=False)
         self._fresh = self._session(self._fresh_connector, auto_decompress=True)

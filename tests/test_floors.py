@@ -28,7 +28,7 @@ FLOORS: dict[str, float] = {
     "limits": 3,
     "replay": 3,
     "keys": 3,
-    "upstream": 3,
+    "upstream": 3.2,  # its connections can be tapped
     "request": 3,
     "streams": 3,
     "metrics": 3,
@@ -47,6 +47,8 @@ FLOORS: dict[str, float] = {
     "wire.pipeline": 1,
     "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
+    "wire.runs": 0.4,  # what framings, dialects, batching and formats do to a frame, seen from outside
+    "wire.learning": 0.45,
     "wire.outflow": 0.5,  # the way out of it: batching and formats
     "wire.framing": 0,
     "wire.dialects": 0,

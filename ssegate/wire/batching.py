@@ -13,51 +13,87 @@ from typing import TypeGuard, cast
 
 from ssegate.wire.events import Carried, Event, Reasoning, Refusal, Start, Text, ToolCall, Usage
 
-__all__ = ["Batcher", "Unbatched"]
+__all__ = ["Batcher", "Pace", "are_alike"]
+
+
+class Pace:
+    """
+    The rule of batching: when deltas wait, and when they leave.
+
+    Attributes:
+        size: Deltas that leave together at the most; 1: each leaves alone.
+        delay: Seconds since the last write after which nothing waits; may change at any time.
+        count: Deltas that wait now.
+        written_at: The last write.
+    """
+
+    __slots__ = ("count", "delay", "size", "written_at")
+
+    def __init__(self, size: int, delay: float) -> None:
+        self.size, self.delay = size, delay
+        self.count = 0
+        # Before the first delta everything is as if written long ago: role-only frames and the like that
+        # precede it must not make it wait.
+        self.written_at = -inf
+
+    @property
+    def due_at(self) -> float:
+        """When what waits must leave."""
+        return self.written_at + self.delay
+
+    def add(self, now: float, count: int = 1) -> int | None:
+        """Take note of *count* more deltas; return how many leave now with them, None if all wait."""
+        count += self.count
+        if count < self.size and now < self.written_at + self.delay:
+            self.count = count
+            return None
+        self.count = 0
+        self.written_at = now
+        return count
 
 
 class Batcher:
-    """
-    Holds back deltas for a moment and lets them leave as one.
+    """Holds back deltas for a moment and lets them leave as one, at the *pace* it is given."""
 
-    Attributes:
-        size: Upstream deltas that may be held; with so many they leave.
-        delay: Seconds since the last write after which what is held leaves; may change at any time.
-    """
-
-    def __init__(self, size: int, delay: float) -> None:
-        self.size = size
-        self.delay = delay
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
         self._held: list[Event | Carried] = []
-        self._count = 0
-        # Before the first delta everything is as if written long ago: role-only frames and the like that
-        # precede it must not make it wait.
-        self._written_at = -inf
 
     @property
     def deadline(self) -> float | None:
         """The moment by which ``flush`` must be called; None while nothing is held."""
-        return self._written_at + self.delay if self._held else None
+        return self.pace.due_at if self._held else None
 
     def add(self, event: Event | Carried, now: float) -> list[Event | Carried]:
         """Return what leaves now that *event* has come, in order."""
         held = self._held
-        if not held or not _are_alike(held[0], event):
+        if not held or not are_alike(held[0], event):
             return self._change(event, now)
         held.append(event)
-        self._count += event.count  # type: ignore[union-attr]  # alike: it is a delta
-        if self._count >= self.size or now >= self._written_at + self.delay:
-            return self.flush(now)
-        return []
+        leaving = self.pace.add(now, event.count)  # type: ignore[union-attr]  # alike: it is a delta
+        if leaving is None:
+            return []
+        self._held = []
+        return [_joined(held, leaving)]
 
     def flush(self, now: float) -> list[Event | Carried]:
         """Return what is held, as one event."""
-        held = self._held
+        count = self.pace.count
+        held = self.release()
         if not held:
             return []
-        self._held = []
-        self._written_at = now
-        return [held[0] if len(held) == 1 else _joined(held, self._count)]
+        self.pace.count = 0
+        self.pace.written_at = now
+        return [held[0] if len(held) == 1 else _joined(held, count)]
+
+    def release(self) -> list[Event | Carried]:
+        """Give what is held, all alike, to somebody who goes on holding it at the same pace."""
+        held, self._held = self._held, []
+        return held
+
+    def hold(self, event: Event | Carried) -> None:
+        """Take back what somebody else has held at the same pace."""
+        self._held = [event]
 
     def _change(self, event: Event | Carried, now: float) -> list[Event | Carried]:
         """Take an event that joins nothing held: what is held leaves before it."""
@@ -65,35 +101,25 @@ class Batcher:
             # No bytes leave for these. Some vendors report usage with every token: flushing here would
             # undo all joining.
             return [event]
-        is_due = now >= self._written_at + self.delay
+        pace = self.pace
+        was_written_at = pace.written_at
         out = self.flush(now)
         if _may_wait(event):
-            if not is_due and event.count < self.size:
-                self._held, self._count = [event], event.count
+            # The flush has not made it later for this one.
+            pace.written_at = was_written_at
+            if pace.add(now, event.count) is None:
+                if out:
+                    pace.written_at = now
+                self._held = [event]
                 return out
-            self._written_at = now
-        elif self._written_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
-            self._written_at = now
+        elif pace.written_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
+            pace.written_at = now
         out.append(event)
         return out
 
 
-class Unbatched:
-    """Stands where a batcher stands, and lets everything pass as it comes."""
-
-    deadline: float | None = None
-
-    def add(self, event: Event | Carried, now: float) -> list[Event | Carried]:
-        """Return *event*."""
-        return [event]
-
-    def flush(self, now: float) -> list[Event | Carried]:
-        """Return nothing, as nothing is held."""
-        return []
-
-
-def _are_alike(first: Event | Carried, event: Event | Carried) -> bool:
-    """Whether *event* continues *first*, which is held. The commonest kind is asked for first."""
+def are_alike(first: Event | Carried, event: Event | Carried) -> bool:
+    """Tell whether *event* continues *first*. The commonest kind is asked for first."""
     kind = type(event)
     if kind is not type(first):
         return False

@@ -28,6 +28,11 @@ class Mender:
         self._halves = _Halves()
         self._calls = _Calls(stream_id)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Half a character waits for its other half."""
+        return bool(self._halves.waiting)
+
     def mend(self, events: list[Event]) -> list[Event]:
         """Return *events* in good order: the same list where nothing is amiss."""
         # Nine of ten calls end here, after 0.1 µs: one piece of ASCII.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ssegate.wire.batching import Batcher, Unbatched
+from ssegate.wire.batching import Batcher, Pace
 from ssegate.wire.events import (
     Carried,
     Event,
@@ -20,6 +20,7 @@ from ssegate.wire.events import (
     ToolCall,
 )
 from ssegate.wire.formats.encoding import SSE
+from ssegate.wire.runs import Run
 from ssegate.wire.seams import Context, Format
 from ssegate.wire.stats import Stats
 
@@ -38,13 +39,15 @@ class Outflow:
         self,
         context: Context,
         stats: Stats,
-        batcher: Batcher | Unbatched,
+        pace: Pace,
         *,
         every_metadata: bool,
         numbered: bool,
     ) -> None:
         self.format: Format | None = None
-        self._context, self._stats, self._batcher = context, stats, batcher
+        self._context, self._stats = context, stats
+        self._pace, self._batcher = pace, Batcher(pace)
+        self._run: Run | None = None  # holds in the batcher's place
         self._every_metadata, self._numbered = every_metadata, numbered
         self._blocks = 0
         self._first = True
@@ -54,7 +57,7 @@ class Outflow:
     @property
     def deadline(self) -> float | None:
         """The moment by which ``flush`` must be called; None: nothing is held."""
-        return self._batcher.deadline
+        return self._batcher.deadline if self._run is None else self._run.deadline
 
     @property
     def waiting_bytes(self) -> int:
@@ -65,10 +68,30 @@ class Outflow:
         """Send *event*, or hold it for its batch; what waited for the end goes first."""
         if self._last:
             self.release(b"")
+        if self._run is not None:
+            self._end_run(self._run)
         self._write(self._batcher.add(event, now), now)
+
+    def add_run(self, run: Run, bodies: list[bytes], now: float) -> None:
+        """Send or hold *bodies*, which *run* has read: the same as ``add`` for each, several times faster."""
+        if self._run is not run:
+            self._begin_run(run)
+        held, pace = run.held, self._pace
+        for body in bodies:
+            leaving = pace.add(now)
+            if leaving is None:
+                held.append(body)
+            elif held:
+                held.append(body)
+                self._write_run(run, b"".join(held), leaving, now)
+                held.clear()
+            else:
+                self._write_run(run, body, leaving, now)
 
     def flush(self, now: float) -> None:
         """Send what is held for a batch."""
+        if self._run is not None:
+            self._end_run(self._run)
         self._write(self._batcher.flush(now), now)
 
     def wait_for_end(self, carried: Carried, now: float) -> None:
@@ -131,6 +154,25 @@ class Outflow:
                     self._append(self._encoded(event, self._running(now) if event.count else b""))
                 case _:
                     self._append(self._encoded(event, b""))
+
+    def _begin_run(self, run: Run) -> None:
+        """Have *run* hold from now on what the batcher holds, which it continues."""
+        if self._run is not None:
+            self._end_run(self._run)
+        self._run = run
+        run.hold(self._batcher.release())
+
+    def _end_run(self, run: Run) -> None:
+        self._run = None
+        if run.held:
+            self._batcher.hold(run.release(self._pace.count))
+
+    def _write_run(self, run: Run, body: bytes, count: int, now: float) -> None:
+        stats, stencil = self._stats, run.stencil
+        stats.sent_deltas += count
+        metadata = self._running(now) if stencil.has_metadata else b""
+        block = b"".join((stencil.before, body, stencil.between, metadata, stencil.after))
+        self._append([block])
 
     def _encoded(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         return [] if self.format is None else self.format.encode(event, metadata)

@@ -17,7 +17,7 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 
 from __future__ import annotations
 
-from ssegate.wire.batching import Batcher, Unbatched
+from ssegate.wire.batching import Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
@@ -36,9 +36,11 @@ from ssegate.wire.events import (
     Usage,
 )
 from ssegate.wire.formats import make
+from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
 from ssegate.wire.recognition import NotAStream, Recognised, Recogniser
+from ssegate.wire.runs import Run
 from ssegate.wire.seams import Context, Dialect, Format, Framer
 from ssegate.wire.settings import Settings
 from ssegate.wire.stats import Price, Stats
@@ -90,11 +92,13 @@ class Pipeline:
         self._dialect: Dialect | None = None
         self._carries = False
         self._mender = Mender(context.stream_id)
+        pace, every_metadata = _pace(settings), settings.metadata == "every"
+        self._learner = Learner(pace, has_metadata=every_metadata)
         self._outflow = Outflow(
             context,
             self.stats,
-            _batcher(settings),
-            every_metadata=settings.metadata == "every",
+            pace,
+            every_metadata=every_metadata,
             numbered=settings.numbered,
         )
         if settings.output not in ("same", "raw"):
@@ -126,6 +130,9 @@ class Pipeline:
 
     def feed(self, data: bytes, now: float) -> bytes:
         """Take bytes of the upstream's body; return bytes for the client."""
+        run = self._learner.current
+        if run is not None and self._feed_run(run, data, now):
+            return self._take(now)
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:
@@ -135,10 +142,39 @@ class Pipeline:
         if self._is_raw:
             self._outflow.raw(data)
         self._read(data, now)
+        self._learn(data)
         if self.stats.bytes_in > self._settings.max_stream and self.outcome is None:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
         return self._take(now)
+
+    def _feed_run(self, run: Run, data: bytes, now: float) -> bool:
+        """Take *data* as frames of *run*, if it is nothing else and within all bounds."""
+        stats = self.stats
+        size = len(data)
+        if size > self._settings.max_event or stats.bytes_in + size > self._settings.max_stream:
+            return False
+        bodies = run.read(data)
+        if bodies is None:
+            return False
+        stats.bytes_in += size
+        stats.events_in += run.frames
+        stats.deltas += run.frames
+        stats.generated_bytes += run.size
+        run.total += run.frames
+        self._clocks.content(now)
+        self._outflow.add_run(run, bodies, now)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Look for a run in what has just been read, while nothing is under way that a run must not skip."""
+        form = self.format
+        if self._framer is None or self._dialect is None or form is None:
+            return
+        if self._is_over or self._finished_choices or self._mender.is_waiting:
+            self._learner.current = None
+        else:
+            self._learner.learn(data, self._framer, self._dialect, form)
 
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
@@ -213,7 +249,10 @@ class Pipeline:
     @property
     def near_deadline(self) -> float | None:
         """The part of ``deadline`` that bytes can bring nearer: a held batch or a held finish."""
-        return self._outflow.deadline if self._finish_until is None else self._finish_until
+        due = self._outflow.deadline
+        if self._finish_until is None:
+            return due
+        return self._finish_until if due is None else min(due, self._finish_until)
 
     @property
     def model(self) -> str | None:
@@ -287,6 +326,7 @@ class Pipeline:
             self._end(now)  # the cut went through this very frame
             return
         carried = self._dialect.carry(frame) if self._carries else None
+        self._learner.note(events, carried)
         if carried is None:
             self._take_events(events, now)
         else:
@@ -411,12 +451,14 @@ class Pipeline:
 
     def _complete(self, now: float) -> None:
         self.is_open = True
+        self._learner.stop()
         self._flush_all(now)
         self.outcome = "completed"
         self.finish = self.finish or Finish("other")
         self._outflow.finish(self.finish, self._final(now))
 
     def _fail(self, failure: Failure, now: float) -> None:
+        self._learner.stop()
         self._flush_all(now)
         self._outflow.release(b"")
         redact(failure, self._settings.secrets)
@@ -441,10 +483,8 @@ class Pipeline:
         return self.stats.final(now, self._context.stream_id, self.price)
 
 
-def _batcher(settings: Settings) -> Batcher | Unbatched:
-    if settings.batch_delay is None:
-        return Unbatched()
-    return Batcher(settings.batch_size, settings.batch_delay)
+def _pace(settings: Settings) -> Pace:
+    return Pace(1, 0.0) if settings.batch_delay is None else Pace(settings.batch_size, settings.batch_delay)
 
 
 def _or_never(moment: float | None) -> float:

@@ -20,6 +20,16 @@ __all__ = ["Context", "Dialect", "Format", "Framer"]
 class Framer(Protocol):
     """Cuts a body into frames. How the network cut the bytes never changes the frames."""
 
+    ends: ClassVar[tuple[bytes, ...]]
+    """What frames end with, and nothing inside a frame holds; empty where there is no such mark."""
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing is unfinished: the next byte begins a frame."""
+
+    def anew(self) -> Framer:
+        """Return a framer of the same kind and bounds that has read nothing."""
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """
         Yield the frames that *data* completes.
@@ -36,6 +46,11 @@ class Dialect(Protocol):
     """Reads one vendor's frames as events."""
 
     name: ClassVar[str]
+    may_miss_deltas: ClassVar[bool]
+    """
+    Frames that differ from the one before in a piece of text alone change nothing in the dialect's state, so
+    it need not be shown them.
+    """
 
     def decode(self, frame: Frame) -> list[Event]:
         """

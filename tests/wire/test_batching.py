@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssegate.wire.batching import Batcher, Unbatched
+from ssegate.wire.batching import Batcher, Pace
 from ssegate.wire.events import (
     Carried,
     Citation,
@@ -22,7 +22,7 @@ from ssegate.wire.events import (
 
 def begun(size=5, delay=0.04, at=10.0):
     """A batcher whose first delta left at *at*."""
-    batcher = Batcher(size, delay)
+    batcher = Batcher(Pace(size, delay))
     batcher.add(Text("first"), at)
     return batcher
 
@@ -33,7 +33,7 @@ def frame(body, key=b"k", count=1, event="", tail=b'"}'):
 
 def test_the_first_delta_never_waits():
     """Time to first token is not paid for batching."""
-    batcher = Batcher(size=5, delay=0.04)
+    batcher = Batcher(Pace(size=5, delay=0.04))
 
     assert batcher.add(Text("Hel"), now=10.0) == [Text("Hel")]
     assert batcher.deadline is None
@@ -42,7 +42,7 @@ def test_the_first_delta_never_waits():
 @pytest.mark.parametrize("early", [Start("id", "model"), Usage(1), frame(b"", None, 0), Citation("u")])
 def test_what_precedes_the_first_delta_does_not_make_it_wait(early):
     """A role-only frame or the upstream's name just before the first delta is no reason to hold it."""
-    batcher = Batcher(size=5, delay=0.04)
+    batcher = Batcher(Pace(size=5, delay=0.04))
 
     assert batcher.add(early, now=10.0) == [early]
     assert batcher.add(Text("Hel"), now=10.001) == [Text("Hel")]
@@ -143,7 +143,7 @@ def test_the_delay_may_change_while_the_stream_runs():
     """An adaptive caller shortens the wait of what is held already."""
     batcher = begun(at=10.0)
     batcher.add(Text("a"), now=10.001)
-    batcher.delay = 0.002
+    batcher.pace.delay = 0.002
 
     assert batcher.deadline == 10.002
     assert batcher.add(Text("b"), now=10.003) == [Text("ab", count=2)]
@@ -204,7 +204,7 @@ def test_an_opening_is_never_held():
 @pytest.mark.parametrize("first", [ToolCall(0, id="c", name="f"), frame(b"", None, 1)], ids=repr)
 def test_an_opening_can_be_the_first_delta(first):
     """A stream that begins with a call has begun: what follows may wait."""
-    batcher = Batcher(size=5, delay=0.04)
+    batcher = Batcher(Pace(size=5, delay=0.04))
 
     assert batcher.add(first, now=10.0) == [first]
     assert batcher.add(ToolCall(0, "{"), now=10.01) == []
@@ -254,8 +254,8 @@ def test_carried_frames_join_their_bodies():
 
 
 def test_unbatched_holds_nothing():
-    """`batch: off` is a batcher that lets everything pass."""
-    batcher = Unbatched()
+    """`batch: off` is a pace at which everything leaves as it comes."""
+    batcher = Batcher(Pace(1, 0.0))
 
     assert batcher.add(Text("a"), now=10.0) == [Text("a")]
     assert batcher.deadline is None
@@ -284,7 +284,7 @@ streams = st.lists(
 
 def played(stream, size, delay):
     """Feed a stream with gaps of time, honouring every deadline; return (moment, event) as they leave."""
-    batcher, now, left = Batcher(size, delay), 100.0, []
+    batcher, now, left = Batcher(Pace(size, delay)), 100.0, []
     for gap, event in stream:
         now += gap
         while batcher.deadline is not None and batcher.deadline <= now:

@@ -3,7 +3,7 @@ import json
 import pytest
 from wire import reading_back
 
-from ssegate.wire.batching import Batcher, Unbatched
+from ssegate.wire.batching import Pace
 from ssegate.wire.events import Carried, Citation, Failure, Finish, Start, Text, ToolCall, Usage
 from ssegate.wire.formats import make
 from ssegate.wire.outflow import Outflow
@@ -13,9 +13,9 @@ from ssegate.wire.stats import Stats
 CONTEXT = Context("st-1", created=1_700_000_000)
 
 
-def outflow(output="native", dialect="auto", *, batcher=None, every=True, numbered=False):
+def outflow(output="native", dialect="auto", *, pace=None, every=True, numbered=False):
     out = Outflow(
-        CONTEXT, Stats(started_at=0.0), batcher or Unbatched(), every_metadata=every, numbered=numbered
+        CONTEXT, Stats(started_at=0.0), pace or Pace(1, 0.0), every_metadata=every, numbered=numbered
     )
     if output != "raw":
         out.format = make(output, dialect, CONTEXT)
@@ -67,7 +67,7 @@ def test_without_every_nothing_is_told_on_the_way():
 
 def test_what_is_held_is_written_by_flush():
     """The batcher's deadline is the outflow's, and what it holds leaves as one event."""
-    out = outflow(batcher=Batcher(5, 0.04))
+    out = outflow(pace=Pace(5, 0.04))
     out.add(Text("a"), 1.0)
     assert out.take() != b"" and out.deadline is None
     out.add(Text("b"), 1.01)
@@ -151,7 +151,7 @@ def test_what_waited_for_the_end_goes_first_if_more_comes():
 
 def test_what_is_held_leaves_before_a_frame_that_waits():
     """A finish never overtakes text."""
-    out = outflow("openai", every=False, batcher=Batcher(5, 0.04))
+    out = outflow("openai", every=False, pace=Pace(5, 0.04))
     out.add(chunk(b"a", key=b"k", count=1), 1.0)
     out.add(chunk(b"b", key=b"k", count=1), 1.01)
     out.wait_for_end(chunk(b"finish", count=1, last=True), 1.02)

@@ -43,6 +43,7 @@ class Anthropic:
     """Reads Messages events, legacy ``completion`` events, and complete messages."""
 
     name: ClassVar[str] = "anthropic"
+    may_miss_deltas: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._started = False

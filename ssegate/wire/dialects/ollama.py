@@ -63,6 +63,7 @@ class Ollama:
     """Reads ``/api/chat`` and ``/api/generate``, streamed or whole."""
 
     name: ClassVar[str] = "ollama"
+    may_miss_deltas: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._started = False

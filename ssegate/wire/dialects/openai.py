@@ -45,6 +45,7 @@ class OpenAI:
     """Reads ``chat.completion.chunk``, ``text_completion``, and complete answers of both."""
 
     name: ClassVar[str] = "openai"
+    may_miss_deltas: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._id: str | None = None

@@ -14,6 +14,7 @@ class Text:
     """Reads each frame as a piece of the answer; the framing ``text`` makes them valid UTF-8."""
 
     name: ClassVar[str] = "text"
+    may_miss_deltas: ClassVar[bool] = False
 
     def decode(self, frame: Frame) -> list[Event]:
         """Return the frame's text."""

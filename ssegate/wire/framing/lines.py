@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from typing import ClassVar
 
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Frame
@@ -22,10 +23,21 @@ class NDJSON:
     Source: https://github.com/ndjson/ndjson-spec (empty lines are skipped, as it allows), RFC 7464.
     """
 
+    ends: ClassVar[tuple[bytes, ...]] = (b"\n",)
+
     def __init__(self, max_event: int) -> None:
         self._max = max_event
         self._line = bytearray()
         self._first = True
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing is unfinished."""
+        return not self._line
+
+    def anew(self) -> NDJSON:
+        """Return one that has read nothing."""
+        return NDJSON(self._max)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the lines that *data* completes, then raise if one is too large."""
@@ -63,9 +75,20 @@ class NDJSON:
 class JSONDocument:
     """Collect a body that is one JSON document, pretty-printed or not, into one frame at its end."""
 
+    ends: ClassVar[tuple[bytes, ...]] = ()
+
     def __init__(self, max_event: int) -> None:
         self._max = max_event
         self._body = bytearray()
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing is unfinished."""
+        return not self._body
+
+    def anew(self) -> JSONDocument:
+        """Return one that has read nothing."""
+        return JSONDocument(self._max)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Keep *data*; blank lines before the document are keepalives (DeepSeek) and take no room."""
@@ -92,9 +115,18 @@ class PlainText:
     has no meaning here: nothing but part of a character is ever held.
     """
 
+    ends: ClassVar[tuple[bytes, ...]] = ()
+
+    is_between = False
+    """Part of a character may be held; nobody asks."""
+
     def __init__(self, max_event: int) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._first = True
+
+    def anew(self) -> PlainText:
+        """Return one that has read nothing."""
+        return PlainText(0)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the text of *data*, if it completes any."""

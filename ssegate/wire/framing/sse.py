@@ -15,7 +15,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Frame
@@ -29,6 +29,8 @@ PREFIX = b"data: "
 class SSE:
     """Cut a body of Server-Sent Events into one frame an event."""
 
+    ends: ClassVar[tuple[bytes, ...]] = (b"\n\n", b"\r\n\r\n")
+
     def __init__(self, max_event: int) -> None:
         self._max = max_event
         self._line = bytearray()  # an unfinished line
@@ -39,6 +41,15 @@ class SSE:
         self._at_start = True
         self._after_cr = False
         self._idle = False  # nothing is unfinished: the next byte begins an event
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing is unfinished."""
+        return self._idle and not self._after_cr
+
+    def anew(self) -> SSE:
+        """Return one that has read nothing."""
+        return SSE(self._max)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the events that *data* completes, then raise if the one that follows is too large."""

@@ -1,0 +1,110 @@
+"""
+Learns the runs of one stream from what the ordinary way makes of its frames.
+
+A run is looked for when two frames in a row have said one piece of text of the same kind each. It is kept
+while frames that do not fit it still continue it (an odd padding, half a character), and forgotten with the
+first that does not: what such a frame may have changed in dialect or format is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from ssegate.wire.batching import Pace, are_alike
+from ssegate.wire.events import Carried, Delta, Event
+from ssegate.wire.runs import Run, body_of, is_run, pattern_of, stencil_of, with_text
+from ssegate.wire.seams import Dialect, Format, Framer
+
+__all__ = ["Learner"]
+
+_ATTEMPTS = 8
+"""How often a run is looked for in vain, or for a few frames only, before the stream is left alone."""
+
+_WORTHWHILE = 32
+"""Frames after which a run has paid for being looked for."""
+
+
+class _Said(NamedTuple):
+    """What one frame said, if that was one piece of text, and how it leaves."""
+
+    delta: Delta
+    sent: Delta | Carried
+
+
+class Learner:
+    """
+    Finds runs.
+
+    Attributes:
+        current: The run that the next read may belong to; None: the ordinary way is the only one.
+    """
+
+    def __init__(self, pace: Pace, *, has_metadata: bool) -> None:
+        self.current: Run | None = None
+        self._pace = pace
+        self._has_metadata = has_metadata
+        self._known: Run | None = None
+        self._said: _Said | None = None
+        self._before: _Said | None = None
+        self._attempts = _ATTEMPTS
+
+    def note(self, events: list[Event], carried: Carried | None) -> None:
+        """Take note of what a frame said, and of the form in which it leaves if that is its own."""
+        self._before, self._said = self._said, None
+        if len(events) == 1 and is_run(delta := events[0]):
+            self._said = _Said(delta, delta if carried is None else carried)
+        known = self._known
+        if known is not None and (self._said is None or not are_alike(known.event, self._said.sent)):
+            self._known = None
+            if known.total >= _WORTHWHILE:
+                self._attempts = _ATTEMPTS
+
+    def learn(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> None:
+        """Look for a run in *data*, which has been read the ordinary way."""
+        self.current = None
+        if not framer.is_between:
+            return
+        if self._known is None and self._attempts and self._is_begun:
+            self._attempts -= 1
+            self._known = self._found(data, framer, dialect, form)
+        self.current = self._known
+
+    @property
+    def _is_begun(self) -> bool:
+        """The last two frames said a piece of text each, of one kind."""
+        said, before = self._said, self._before
+        return said is not None and before is not None and are_alike(before.sent, said.sent)
+
+    def stop(self) -> None:
+        """The stream is over, or what comes now has to be looked at."""
+        self.current = self._known = None
+        self._attempts = 0
+
+    def _found(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
+        raw, said = _last_frame(data, framer), self._said
+        if not raw or said is None or not dialect.may_miss_deltas:
+            return None
+        pattern = pattern_of(raw, said.delta, framer.anew(), dialect)
+        if pattern is None:
+            return None
+        stencil = stencil_of(form.encode, _maker(said), has_metadata=self._has_metadata)
+        return None if stencil is None else Run(said.sent, pattern, stencil, self._pace)
+
+
+def _last_frame(data: bytes, framer: Framer) -> bytes:
+    """Return the bytes of the last frame in *data*, which ends with it; nothing if that cannot be told."""
+    for end in framer.ends:
+        if data.endswith(end):
+            start = data.rfind(end, 0, -len(end))
+            return data if start < 0 else data[start + len(end) :]
+    return b""
+
+
+def _maker(said: _Said) -> Callable[[str], Delta | Carried]:
+    """Return what makes an event like *said* of another text."""
+    sent = said.sent
+    if isinstance(sent, Carried):
+        return lambda text: replace(sent, body=body_of(text), count=1)
+    return lambda text: with_text(sent, text)
