@@ -214,7 +214,7 @@ def test_keys_or_limits_guard_a_credential():
         "limits: {global: {streams: 1}}",
     ):
         assert not [line for line in guarded("0.0.0.0:8080", "Cookie", extra) if "listen" in line]
-    assert len(guarded("0.0.0.0:8080", "Cookie", "limits: {by: ip}")) == 1
+    assert len(guarded("0.0.0.0:8080", "Cookie", "limits: {by: key}")) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,6 +225,19 @@ def test_keys_or_limits_guard_a_credential():
         ("limits: {tokens: 1/day}", "limits", "limits are"),
         ("limits: {streams: 5}", "limits", "limits are"),
         ("limits: {global: {streams: 5}}", "limits", "limits are"),
+        ("limits: {by: ip}", "limits.by", "limits are"),
+        ("limits: {by: 'header:X-User'}", "limits.by", "limits are"),
+        ("limits: {on_exhausted: cut}", "limits.on_exhausted", "limits are"),
+        (
+            "on_store_error: deny",
+            "on_store_error",
+            "does nothing without a shared store: `store` must be redis://…, which is",
+        ),
+        (
+            "store: memory\non_store_error: allow",
+            "on_store_error",
+            "does nothing without a shared store: `store` must be redis://…, which is",
+        ),
         ("store: redis://localhost:6379/0", "store", "a shared store is"),
         ("store: rediss://localhost", "store", "a shared store is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
@@ -280,11 +293,11 @@ def test_a_custom_dialect_is_an_error_that_says_so():
     "extra",
     [
         "limits: {by: key, on_exhausted: finish}",
-        "limits: {by: 'header:X-User', global: {}}",
+        "limits: {by: key, global: {}}",
         "limits: {requests: off, tokens: null, streams: false}",
         "limits:",
         "store: memory",
-        "on_store_error: deny",
+        "on_store_error: local",
         "defaults: {resume: off, limits: {}, batch: {mode: fixed}, output: raw}",
         "defaults: {resume: false}",
         "defaults: {resume: null}",

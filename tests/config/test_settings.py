@@ -119,7 +119,7 @@ FULL = """
 listen: "[::1]:0"
 admin: {listen: 127.0.0.1:9000, token: t}
 log: {level: debug, format: console}
-on_store_error: deny
+on_store_error: local
 drain: 1m
 keepalive: 90
 open: true
@@ -180,7 +180,7 @@ def test_a_full_config_becomes_settings():
         Address("127.0.0.1", 9000),
         "t",
     )
-    assert (config.log.level, config.log.format, config.on_store_error) == ("debug", "console", "deny")
+    assert (config.log.level, config.log.format, config.on_store_error) == ("debug", "console", "local")
     assert (config.drain, config.keepalive, config.open, config.max_connections) == (60.0, 90.0, True, 100)
     assert config.trusted_proxies == tuple(map(ip_network, ["10.0.0.0/8", "192.168.1.7/32", "::1/128"]))
     assert config.cors_origins == ("https://app.example.com", "*")
