@@ -105,6 +105,19 @@ def _covers(first: settings.Route, second: settings.Route) -> bool:
     return path and methods and first.model in (None, second.model)
 
 
+def raw_is_left_alone(draft: Draft) -> Iterator[Problem]:
+    """A route whose output is raw says nothing about events: there are none."""
+    for route in draft.routes:
+        if route.said.output != "raw":
+            continue
+        # From the defaults both are for the other routes, and `off` is what raw does.
+        said = {"batch": route.said.batch is not None, "metadata": route.said.metadata != "off"}
+        for key in draft.tree["routes"][route.index].keys() & said.keys() - route.wrong:
+            if said[key]:
+                message = "does nothing: raw output is the upstream's bytes, untouched (leave this out)"
+                yield Problem(("routes", route.index, key), message, at_key=True)
+
+
 def stars_stand_for_something(draft: Draft) -> Iterator[Problem]:
     """A ``*`` in an upstream path needs one in the route's path."""
     for route in draft.routes:
@@ -210,6 +223,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     names_differ,
     keys_have_a_secret,
     routes_are_reached,
+    raw_is_left_alone,
     stars_stand_for_something,
     urls_are_bases,
     paths_have_one_version,

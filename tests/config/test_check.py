@@ -90,6 +90,37 @@ def test_a_wrong_default_is_told_where_it_stands():
 
 
 @pytest.mark.parametrize(
+    ("defaults", "route", "place"),
+    [
+        ("{}", "output: raw, batch: {size: 9}", "4:29: routes[0].batch"),
+        ("{}", "output: raw, batch: {}", "4:29: routes[0].batch"),
+        ("{}", "output: raw, metadata: final", "4:29: routes[0].metadata"),
+        ("{output: raw}", "metadata: every", "4:16: routes[0].metadata"),
+    ],
+)
+def test_raw_bytes_have_neither_batches_nor_metadata(defaults, route, place):
+    """Nothing that a route says is silently ignored; the caret is at the key."""
+    found = problems(f"defaults: {defaults}\n" + routes(f"{{path: /*, {route}}}"))
+
+    what = "does nothing: raw output is the upstream's bytes, untouched (leave this out)"
+    assert found == [f"{place}: {what}"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "route"),
+    [
+        ("{batch: {size: 9}, metadata: final}", "output: raw"),
+        ("{output: raw, batch: {size: 9}, metadata: final}", "name: a"),
+        ("{batch: {size: 9}, metadata: final}", "output: raw, batch: off, metadata: off"),
+        ("{output: raw}", "output: native, batch: {size: 9}, metadata: final"),
+    ],
+)
+def test_defaults_are_for_the_other_routes_and_off_is_what_raw_does(defaults, route):
+    """Neither asks raw output for anything."""
+    assert problems(f"defaults: {defaults}\n" + routes(f"{{path: /*, {route}}}")) == []
+
+
+@pytest.mark.parametrize(
     "end", ["/chat/completions", "/v1/messages", "/v1/responses", "/api/chat", "/completions/"]
 )
 def test_an_endpoint_is_no_base_url(end):
