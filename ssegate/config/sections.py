@@ -6,9 +6,10 @@ What is written below each key is its description in the JSON Schema, so editors
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ssegate.config import fields, httpfields
 from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
@@ -174,8 +175,26 @@ class Resume(Section):
     """Memory for each stream; the oldest events go first."""
 
 
+def _prompted(body: dict[str, Any]) -> dict[str, Any]:
+    # A ${…} that could not be replaced stands as it was written: what is in it is not known.
+    if not any("{prompt}" in text or "${" in text for text in _texts(body)):
+        raise ValueError(
+            "no text in it holds {prompt}, so every request would be the same: say where the prompt goes, "
+            'such as `messages: [{role: user, content: "{prompt}"}]`'
+        )
+    return body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inside:
+        yield from _texts(item)
+
+
 class FromPrompt(Section):
     default: str | None = None
     """The prompt of a request without one; null: such a request is refused."""
-    body: fields.JSONObject
+    body: Annotated[fields.JSONObject, AfterValidator(_prompted)]
     """The upstream's body; {prompt} in any string stands for the prompt."""

@@ -251,6 +251,15 @@ def test_each_mistake_in_an_upstream_has_its_words(upstream, line):
         ("{path: /*, unset: a}", "routes[0].unset: expected a list"),
         ("{path: /*, from_prompt: {}}", "routes[0].from_prompt.body: is needed"),
         ("{path: /*, from_prompt: {body: x}}", "routes[0].from_prompt.body: expected a mapping"),
+        (
+            "{path: /*, from_prompt: {body: {}}}",
+            "3:35: routes[0].from_prompt.body: no text in it holds {prompt}",
+        ),
+        (
+            "{path: /*, from_prompt: {body: {'{prompt}': [{a: 'prompt'}, 5]}}}",
+            "3:35: routes[0].from_prompt.body: no text in it holds {prompt}, so every request would be the "
+            'same: say where the prompt goes, such as `messages: [{role: user, content: "{prompt}"}]`',
+        ),
     ],
 )
 def test_each_mistake_in_a_route_has_its_words(route, line):
