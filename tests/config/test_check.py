@@ -193,6 +193,8 @@ CREDENTIALS = [
     "Cookie",
     "X-My-Token",
     "Ocp-Apim-Key",
+    "X-Auth",
+    "X-Client-Secret",
 ]
 
 

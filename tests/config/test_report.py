@@ -165,6 +165,8 @@ def test_each_mistake_has_its_words(text, line):
         ("{url: 'http://[::1'}", "upstreams.a.url: not a URL: its host or port cannot be read"),
         ("{url: 'http://h/a b'}", "upstreams.a.url: not a URL"),
         ("{url: 'http://u:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
         ("{url: 'http://h?a=b'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h#a'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h', headers: {'a b': c}}", 'upstreams.a.headers["a b"]: not a header name'),

@@ -207,6 +207,41 @@ def test_upstreams_know_whether_they_hold_a_credential():
     assert from_upstream("http://h").upstreams["upstream"].forward_client is True
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "authorization", "Proxy-Authorization", "X-Goog-Authenticated-User", "X-Auth"),
+        *("X-Auth-Key", "x-api-key", "API-Key", "ApiKey", "x_api_key", "X-ApiKey-V2", "x-goog-api-key"),
+        *("Ocp-Apim-Subscription-Key", "X-Vault-Token", "X-TOKEN-ID", "PRIVATE-TOKEN", "X-Client-Secret"),
+        *("CF-Access-Client-Secret", "X-Amz-Security-Token", "X-Credentials", "X-Password", "X-Passwd"),
+        *("Cookie", "Cookie2", "X-Session", "Session-Id", "X-Signature", "X-JWT-Assertion", "X-Bearer"),
+    ],
+)
+def test_a_header_that_may_be_a_credential_is_one(name):
+    """Judged by its name, generously: a no too many would let strangers spend the operator's money."""
+    assert Upstream("u", "http://h", headers={"Content-Type": "a", name: "b"}).holds_credential
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Type", "X-Title", "HTTP-Referer", "anthropic-version", "anthropic-beta", "OpenAI-Beta"),
+        *(
+            "OpenAI-Organization",
+            "OpenAI-Project",
+            "User-Agent",
+            "Accept",
+            "X-Team",
+            "X-Region",
+            "traceparent",
+        ),
+    ],
+)
+def test_a_header_that_only_describes_is_no_credential(name):
+    """Such headers leave the caller's own credential where it is."""
+    assert not Upstream("u", "http://h", headers={name: "b"}).holds_credential
+
+
 def test_a_route_is_its_own_keys_over_the_defaults():
     """Mappings are merged key by key; `off`, false and null are one; null of a section says nothing."""
     chat, ask, rest = parse(FULL, "f", {}).routes
