@@ -167,6 +167,8 @@ def test_each_mistake_has_its_words(text, line):
         ("{url: 'http://u:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
         ("{url: 'http://:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
         ("{url: 'http://@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://h/v1/*'}", "upstreams.a.url: no * here: a path is put behind this URL as it is ("),
+        ("{url: 'http://*.h/v1'}", "upstreams.a.url: no * here"),
         ("{url: 'http://h?a=b'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h#a'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h', headers: {'a b': c}}", 'upstreams.a.headers["a b"]: not a header name'),
