@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ssegate.config.address import Address
+from ssegate.wire.stats import Price
 
 __all__ = [
     "Address",
@@ -24,7 +25,6 @@ __all__ = [
     "FromPrompt",
     "Log",
     "Network",
-    "Price",
     "Route",
     "Timeouts",
     "Tls",
@@ -66,17 +66,6 @@ class Tls:
 
     cert: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    cached: float | None
-    """None: cached input costs what other input costs."""
-
-    output: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ssegate.config import Address, from_upstream, load, parse, route_lines
 from ssegate.config.load import read
 from ssegate.config.settings import Route, Upstream
 from ssegate.wire.errors import ConfigError
+from ssegate.wire.stats import Price
 
 
 @pytest.mark.parametrize(
@@ -184,8 +185,7 @@ def test_a_full_config_becomes_settings():
     assert (config.drain, config.keepalive, config.open, config.max_connections) == (60.0, 90.0, True, 100)
     assert config.trusted_proxies == tuple(map(ip_network, ["10.0.0.0/8", "192.168.1.7/32", "::1/128"]))
     assert config.cors_origins == ("https://app.example.com", "*")
-    assert dataclasses.astuple(config.prices["m"]) == (1.0, 0.5, 2.5)
-    assert config.prices["n"].cached is None
+    assert config.prices == {"m": Price(1.0, 2.5, cached=0.5), "n": Price(0.0, 0.0, cached=None)}
 
 
 def test_upstreams_know_whether_they_hold_a_credential():
