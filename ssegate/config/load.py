@@ -22,6 +22,7 @@ import yaml
 
 from ssegate.config.interpolate import InterpolationError, interpolate
 from ssegate.config.problems import Path, Problem, Source
+from ssegate.config.syntax import LINE_END, syntax_problem
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -34,7 +35,6 @@ MAX_VALUES = 100_000
 """Aliases of aliases multiply: a small file must not become a large tree."""
 
 _TAG = "tag:yaml.org,2002:"
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _INTERPOLATED_KEY = re.compile(r"\$\{.*\}")
 
 _CORE: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -80,7 +80,7 @@ class Document:
 
 def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
     """Return the one document in *text*; top-level keys that begin with ``x-`` are left out."""
-    document = Document(Source(filename, tuple(_LINE_END.split(text)), {}, {}, {}))
+    document = Document(Source(filename, tuple(LINE_END.split(text)), {}, {}, {}))
     try:
         loader = _Loader(text)
         try:
@@ -88,7 +88,7 @@ def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
         finally:
             loader.dispose()
     except yaml.YAMLError as exc:
-        document.problems.append(_syntax(exc, text, document.source.lines))
+        document.problems.append(syntax_problem(exc, text, document.source.lines))
         return document
     except (RecursionError, UnicodeError):
         document.problems.append(Problem((), "not YAML: nested too deeply, or not Unicode text"))
@@ -96,18 +96,6 @@ def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
     if node is not None:
         _Reader(document, env, pathlib.Path(filename).parent).read(node)
     return document
-
-
-def _syntax(exc: yaml.YAMLError, text: str, lines: tuple[str, ...]) -> Problem:
-    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
-    said = [getattr(exc, name, None) for name in ("context", "problem", "reason")]
-    reason = ", ".join(text for text in said if text) or "unreadable"
-    before = _LINE_END.split(text[: getattr(exc, "position", 0)])
-    at = (mark.line, mark.column) if mark else (len(before) - 1, len(before[-1]))
-    hint = ""
-    if "${" in "".join(lines[max(0, at[0] - 1) : at[0] + 1]):
-        hint = " (inside {…} and […] a ${…} must be quoted)"
-    return Problem((), f"not YAML: {reason}{hint}", at=at)
 
 
 class _Reader:
