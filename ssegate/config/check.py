@@ -44,6 +44,8 @@ def upstreams_exist(draft: Draft) -> Iterator[Problem]:
             yield Problem(("routes", route.index, "upstream"), f"is needed: one of {known}")
         elif isinstance(name, str) and name not in draft.names:
             hint = did_you_mean(name, draft.names) or f" (known: {', '.join(draft.names)})"
+            if "://" in name:
+                hint = " (this is its name; its URL stands under `upstreams`)"
             yield Problem(draft.place(route.index, "upstream"), f"there is no such upstream{hint}")
 
 
@@ -91,7 +93,7 @@ def routes_are_reached(draft: Draft) -> Iterator[Problem]:
             if _covers(other, route):
                 yield Problem(
                     ("routes", index),
-                    f"is never reached: routes[{before}] takes its requests (first match wins: move it up)",
+                    f"is never reached: routes[{before}] takes its requests (first match wins: move this up)",
                 )
                 break
 

@@ -67,7 +67,7 @@ class Document:
     tree: Any = None
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
-    """Values whose ``${…}`` failed: they are complained of once, whatever else they would break."""
+    """Values that could not be read: they are complained of once, whatever else they would break."""
 
     readings: dict[Path, Any] = field(default_factory=dict)
     """
@@ -152,15 +152,16 @@ class _Reader:
         for key_node, value_node in node.value:
             key, at = key_node.value, _mark(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                self._fail(path, "a key must be a plain word", at)
+                self._refuse(path, "a key must be a plain word", at)
             elif key in own:
-                self._fail((*path, key), f"duplicate key (first on line {_mark(own[key][0])[0] + 1})", at)
+                self._refuse((*path, key), f"duplicate key (first on line {_mark(own[key][0])[0] + 1})", at)
             elif key_node.tag == _TAG + "merge":
                 for mapping in self._merged(value_node, path, at):
                     merged = self._entries(mapping, path) | merged
             else:
                 if _INTERPOLATED_KEY.search(key):
-                    self._fail((*path, key), "${…} is replaced in values only, not in keys", at)
+                    self._refuse((*path, key), "${…} is replaced in values only, not in keys", at)
+                    self._document.broken.add((*path, key))
                 own[key] = (key_node, value_node)
         return merged | own
 
@@ -169,7 +170,7 @@ class _Reader:
             if isinstance(item, yaml.MappingNode) and id(item) not in self._open:
                 yield item
             else:
-                self._fail((*path, "<<"), "can merge only another mapping, or a list of them", at)
+                self._refuse((*path, "<<"), "can merge only another mapping, or a list of them", at)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text, tag, plain = node.value, node.tag, not node.style
@@ -178,7 +179,6 @@ class _Reader:
                 text = interpolate(text, self._env, self._folder)
             except InterpolationError as exc:
                 self._fail(path, str(exc))
-                self._document.broken.add(path)
                 return text
             tag = _tag(text) if plain else tag
         try:
@@ -193,7 +193,13 @@ class _Reader:
                 self._document.readings[path] = _typed(text, _tag(text))
         return value
 
-    def _fail(self, path: Path, message: str, at: tuple[int, int] | None = None) -> None:
+    def _fail(self, path: Path, message: str) -> None:
+        """Note that the value at *path* cannot be read."""
+        self._document.problems.append(Problem(path, message))
+        self._document.broken.add(path)
+
+    def _refuse(self, path: Path, message: str, at: tuple[int, int]) -> None:
+        """Note that something about the keys of a mapping, at *at*, is wrong."""
         self._document.problems.append(Problem(path, message, at=at))
 
 

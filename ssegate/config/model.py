@@ -53,6 +53,11 @@ Method = Annotated[
 ]
 
 
+def _admin(value: object) -> object:
+    """Return what is neither a section nor ``off`` as the section it is short for."""
+    return value if isinstance(value, dict) or value in (None, "off") or value is False else {"listen": value}
+
+
 class Upstream(Section):
     url: httpfields.URL
     """Base URL; may end in a path such as /v1, which is not doubled."""
@@ -64,7 +69,12 @@ class Upstream(Section):
     headers: Empty[httpfields.Headers] = said({})
     """Headers added to each request, such as the gate's own credential."""
     verify: Annotated[
-        bool | str, either(lambda value: isinstance(value, bool | str), "expected true, false or a CA file")
+        bool | str,
+        # YAML 1.1 had booleans of these names, and nobody calls a file so.
+        either(
+            lambda value: isinstance(value, bool | str) and value not in ("yes", "no", "on", "off"),
+            "expected true, false or a CA file",
+        ),
     ] = True
     """Check the certificate; or the file of the CAs to trust."""
     proxy: Annotated[str, AfterValidator(lambda value: httpfields.url(value, userinfo=True))] | None = None
@@ -142,9 +152,7 @@ class File(Section):
     """Where clients connect: host:port or unix:/path."""
     admin: Annotated[
         Off[Admin],
-        BeforeValidator(
-            lambda value: {"listen": value} if isinstance(value, str) and value != "off" else value
-        ),
+        BeforeValidator(_admin),
         Also({"type": "string"}),
     ] = said("127.0.0.1:9464")
     """Metrics, health, live page, stream control: host:port, or listen and token."""

@@ -76,6 +76,8 @@ class Source:
         if line >= len(self.lines):
             return text
         raw = self.lines[line]
+        if not raw.strip():
+            return text  # nothing to see, such as in an empty file
         # Tabs stay tabs, so that the caret stands where the reader's terminal puts the value.
         indent = "".join("\t" if char == "\t" else " " for char in raw[:column])
         return f"{text}\n{raw}\n{indent}^"

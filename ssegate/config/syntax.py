@@ -42,7 +42,7 @@ _WORDS: tuple[tuple[str, str, bool], ...] = (
         False,
     ),
     ("expected (the )?node content", "a value is missing here", False),
-    ("unexpected ':'", "inside {…} and […] a text that holds a `:` must be quoted", False),
+    ("unexpected ':'", "inside {…} and […] a `:` needs a space behind it, or quotes around its text", False),
     ("parsing a block (mapping|collection)|<?document start", _UNEVEN, False),
 )
 

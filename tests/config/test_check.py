@@ -34,7 +34,7 @@ def routes(*lines, upstreams="{a: {url: 'http://h'}}"):
 def test_a_route_behind_one_that_takes_all_is_never_reached(first, second):
     """First match wins, so what comes second is dead."""
     assert problems(routes(first, second)) == [
-        "4:5: routes[1]: is never reached: routes[0] takes its requests (first match wins: move it up)"
+        "4:5: routes[1]: is never reached: routes[0] takes its requests (first match wins: move this up)"
     ]
 
 

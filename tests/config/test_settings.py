@@ -55,7 +55,7 @@ def test_an_address_is_written_as_it_is_read(text):
 )
 def test_what_is_no_address_is_refused(text):
     """Anything else is an error."""
-    with pytest.raises(ValueError, match=r"expected host:port|say which interface"):
+    with pytest.raises(ValueError, match=r"expected host:port|say which interface|a port is at most"):
         Address.parse(text)
 
 
@@ -404,10 +404,12 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_bytes(b"a: 1\nb: \xff\n")
 
-    with pytest.raises(ConfigError, match="cannot read: No such file or directory"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read: No such file or directory \(name another with -c FILE"
+    ):
         load(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot read: Is a directory"):
         load(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load(bad)
-    assert str(caught.value) == f"{bad}:2:1: not UTF-8 text"
+    assert str(caught.value) == f"{bad}:2:1: not UTF-8 text (save the file as UTF-8)"

@@ -64,7 +64,7 @@ def test_a_colon_in_braces_is_told():
     """Only libyaml knows this one from a missing comma."""
     assert told("a: {b: c:, d: 1}\n", yaml.CSafeLoader) == (
         (0, 8),
-        "inside {…} and […] a text that holds a `:` must be quoted",
+        "inside {…} and […] a `:` needs a space behind it, or quotes around its text",
     )
 
 
