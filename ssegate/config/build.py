@@ -11,7 +11,7 @@ from ssegate.wire.stats import Price
 
 __all__ = ["config", "merged", "route", "upstream"]
 
-_SECTIONS = ("models", "timeouts", "limits", "set", "default")
+_SECTIONS = ("models", "timeouts", "limits", "set", "default", "unset")
 """Keys of a route whose null says nothing (elsewhere it may say ``off``)."""
 
 

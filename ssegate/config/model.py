@@ -19,6 +19,7 @@ from ssegate.config.sections import (
     Cors,
     CustomDialect,
     Empty,
+    EmptyList,
     FromPrompt,
     Key,
     Limits,
@@ -30,6 +31,7 @@ from ssegate.config.sections import (
     Text,
     Timeouts,
     Tls,
+    null_is_no_entry,
     said,
 )  # fmt: skip
 from ssegate.wire.dialects import DIALECTS
@@ -141,7 +143,7 @@ class Route(Section):
     """Merged over the client's JSON body."""
     default: Empty[fields.JSONObject] = said({})
     """Put into the client's JSON body only where absent."""
-    unset: list[Text] = said([])
+    unset: EmptyList[list[Text]] = said([])
     """Keys removed from the client's JSON body."""
     from_prompt: FromPrompt | None = None
     """Accept {"prompt": …} and ?prompt=… and build the upstream's body from it."""
@@ -168,7 +170,7 @@ class File(Section):
     """For idle client connections; keep it above your load balancer's."""
     open: bool = False
     """Allow a listener that others can reach and that spends the gate's own credential for anybody."""
-    trusted_proxies: list[httpfields.Net] = said([])
+    trusted_proxies: EmptyList[list[httpfields.Net]] = said([])
     """Networks whose X-Forwarded-For is believed."""
     cors: Empty[Cors] = said({})
     """Cross-origin use by web pages."""
@@ -193,5 +195,5 @@ class File(Section):
     """Where requests go, by name."""
     defaults: Empty[Route] = said({})
     """Any route key, for routes that do not say it themselves."""
-    routes: list[Route] = said([])
+    routes: Annotated[list[Route], BeforeValidator(null_is_no_entry)] = said([])
     """First match wins."""

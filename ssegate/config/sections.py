@@ -15,8 +15,8 @@ from ssegate.config import fields, httpfields
 from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
 
 __all__ = [
-    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "FromPrompt", "Key", "Limits", "Log", "Price",
-    "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "said",
+    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log",
+    "Price", "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "null_is_no_entry", "said",
 ]  # fmt: skip
 
 
@@ -29,6 +29,12 @@ def _null_is_empty(value: object) -> object:
     return {} if value is None else value
 
 
+def null_is_no_entry(value: object) -> object:
+    """The same for a list."""
+    return [] if value is None else value
+
+
+EmptyList = Annotated[fields.T, BeforeValidator(null_is_no_entry), Also({"type": "null"})]
 Empty = Annotated[fields.T, BeforeValidator(_null_is_empty), Also({"type": "null"})]
 Text = Annotated[str, Field(min_length=1)]
 Paths = Annotated[list[Text], Field(min_length=1), BeforeValidator(_paths), Also({"type": "string"})]
@@ -66,7 +72,7 @@ class Log(Section):
 
 
 class Cors(Section):
-    origins: list[httpfields.Origin] = []
+    origins: EmptyList[list[httpfields.Origin]] = []
     """Web pages of other origins that may use the gate, such as https://app.example.com."""
 
 
@@ -114,7 +120,7 @@ class Key(Section):
     """The key's hash, from `ssegate key new NAME`."""
     value: Text | None = None
     """The key itself, such as ${OPS_KEY}."""
-    routes: list[httpfields.RoutePath] = []
+    routes: EmptyList[list[httpfields.RoutePath]] = []
     """Paths the key may use; default: all."""
     limits: Empty[Limits] = said({})
     """The key's own limits, in place of the top-level ones."""

@@ -352,6 +352,15 @@ def test_off_false_and_null_mean_the_same(word):
     assert dataclasses.astuple(route.timeouts) == (None, 600.0, None, None, None)
 
 
+def test_a_list_of_which_every_line_is_commented_out_says_nothing():
+    """It is null to YAML, like a section; in a route it leaves the default as it is."""
+    text = "trusted_proxies:\ncors:\n  origins:\ndefaults: {unset: [user]}\n"
+    text += "upstreams: {a: {url: 'http://h'}}\nroutes:\n  - path: /*\n    unset:\n"
+    config = parse(text, "f", {})
+
+    assert (config.trusted_proxies, config.cors_origins, config.routes[0].unset) == ((), (), ("user",))
+
+
 def test_settings_cannot_be_changed_and_routes_can_be_keys():
     """Running streams keep the config they began with."""
     config = from_upstream("http://h")
