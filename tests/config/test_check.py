@@ -354,12 +354,37 @@ def test_built_outputs_are_fine(output):
     assert problems(routes(f"{{path: /*, output: {output}}}")) == []
 
 
+# Of a key that nobody has any more.
+AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBbTCCAROgAwIBAgIUIraTxKy0uIYlqg+mA+YHvNEY7WMwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAeFw0yNjExMjUxMDE2NDlaFw0yNjExMjcxMDE2NDlaMAwx
+CjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ3a2Ne1/fVzBVp
+Yy3Nl4nY4U+cFIGwd4duND8Zkh0qxX81C8UmR4TcibyEpypZz3c7Nv6Nnxc3WJ5O
+xwhPS6L9o1MwUTAdBgNVHQ4EFgQUnQcMlxrgVo4WhN9xcs6dLpPpU70wHwYDVR0j
+BBgwFoAUnQcMlxrgVo4WhN9xcs6dLpPpU70wDwYDVR0TAQH/BAUwAwEB/zAKBggq
+hkjOPQQDAgNIADBFAiB5YpxHkfIXnakjKAnwO9AncgKyc0hfU2cD+QkeVWjKdQIh
+ANCxakph6jPS0VkAbHEoiZ+/LyutukQWv8KkIKn9M0Rj
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.mark.parametrize("content", ["", "hello", AUTHORITY.replace("MIIB", "XXXX"), AUTHORITY[:200]])
+def test_a_file_without_authorities_is_told(tmp_path, content):
+    """Each request to the upstream would fail with it, long after the start."""
+    (tmp_path / "ca.pem").write_text(content)
+    upstreams = f"{{a: {{url: 'https://h', verify: {tmp_path}/ca.pem}}}}"
+
+    (line,) = problems(routes("{path: /*}", upstreams=upstreams))
+    assert line.startswith("1:43: upstreams.a.verify: there is no certificate in this file: expected PEM")
+
+
 def test_files_are_looked_for_beside_the_config(tmp_path):
     """A certificate that is not there is told before the gate starts."""
     text = "tls: {cert: cert.pem, key: key.pem}\n"
     text += routes("{path: /*}", upstreams="{a: {url: 'https://h', verify: ca.pem}}")
-    for name in ("cert.pem", "ca.pem"):
-        (tmp_path / name).write_text("")
+    (tmp_path / "cert.pem").write_text("")
+    (tmp_path / "ca.pem").write_text(AUTHORITY)
 
     with pytest.raises(ConfigError) as caught:
         parse(text, str(tmp_path / "f.yaml"))
@@ -370,6 +395,16 @@ def test_files_are_looked_for_beside_the_config(tmp_path):
     config = parse(text, str(tmp_path / "f.yaml"))
     assert (config.tls.cert, config.tls.key) == (f"{tmp_path}/cert.pem", f"{tmp_path}/key.pem")
     assert config.upstreams["a"].verify == f"{tmp_path}/ca.pem"
+
+
+def test_files_are_looked_for_beside_a_config_in_a_folder_below(tmp_path, monkeypatch):
+    """The folder is not put before their names twice."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "ca.pem").write_text(AUTHORITY)
+    text = routes("{path: /*}", upstreams="{a: {url: 'https://h', verify: ca.pem}}")
+
+    assert parse(text, "conf/f.yaml", {}).upstreams["a"].verify == "conf/ca.pem"
 
 
 @pytest.mark.parametrize(
