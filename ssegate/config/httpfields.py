@@ -128,6 +128,8 @@ def _header_value(value: str) -> str:
     value = value.strip(" \t")
     if not value:
         raise ValueError("must not be empty")
+    if value.lower() in ("bearer", "basic"):
+        raise ValueError("nothing stands behind the scheme: is a variable empty?")
     if any(char != "\t" and (char < " " or char == "\x7f") for char in value):
         raise ValueError("a header's value must not hold line ends or control characters")
     return value

@@ -101,7 +101,7 @@ def did_you_mean(word: object, names: Iterable[str]) -> str:
     if not isinstance(word, str):
         return ""
     names = list(names)
-    near = difflib.get_close_matches(word, names, n=1)
+    near = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     # `idle_timeout` is far from `idle` in letters and yet what was meant.
     parts = word.split("_")
     near = (

@@ -123,6 +123,10 @@ def test_one_mistake_under_an_anchor_is_told_once():
             "log: {level: warn}",
             "1:14: log.level: expected debug, info, warning or error (did you mean warning?)",
         ),
+        (
+            "log: {level: WARN}",
+            "1:14: log.level: expected debug, info, warning or error (did you mean warning?)",
+        ),
         ("log: {level: 5}", "1:14: log.level: expected debug, info, warning or error"),
         ("log: [info]", "1:6: log: expected a mapping"),
         ("open: yes", "1:7: open: expected true or false (yes, no, on and off are texts in YAML 1.2)"),
@@ -263,6 +267,10 @@ def test_each_mistake_has_its_words(text, line):
         (
             "{url: 'http://h', headers: {Content-Length: '5'}}",
             "upstreams.a.headers.Content-Length: the gate sets",
+        ),
+        (
+            "{url: 'http://h', headers: {a: 'Bearer '}}",
+            "headers.a: nothing stands behind the scheme: is a va",
         ),
         ("{url: 'http://h', headers: {a: [b]}}", "upstreams.a.headers.a: expected text"),
         ("{url: 'http://h', verify: 5.5}", "upstreams.a.verify: cannot read this file"),
