@@ -41,8 +41,7 @@ class World:
     @classmethod
     def of(cls, config: Config) -> World:
         """Build it from *config*."""
-        prices = tuple((name, Price(p.input, p.output, p.cached)) for name, p in config.prices.items())
-        return cls(config, Router(config.routes), prices)
+        return cls(config, Router(config.routes), tuple(config.prices.items()))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,6 @@ from ssegate.config.settings import (
     FromPrompt,
     Log,
     Network,
-    Price,
     Route,
     Timeouts,
     Tls,
@@ -42,7 +41,6 @@ __all__ = [
     "FromPrompt",
     "Log",
     "Network",
-    "Price",
     "Route",
     "Timeouts",
     "Tls",
@@ -53,6 +51,8 @@ __all__ = [
     "route_lines",
     "schema",
 ]
+
+_NO_FILE = " (name another with -c FILE, or start without one: ssegate run --upstream URL)"
 
 
 def load(path: pathlib.Path, env: Mapping[str, str] | None = None) -> Config:
@@ -68,10 +68,11 @@ def load(path: pathlib.Path, env: Mapping[str, str] | None = None) -> Config:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot read: {exc.strerror}") from exc
+        hint = _NO_FILE if isinstance(exc, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot read: {exc.strerror}{hint}") from exc
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{line}:1: not UTF-8 text") from exc
+        raise ConfigError(f"{path}:{line}:1: not UTF-8 text (save the file as UTF-8)") from exc
     return parse(text, str(path), env)
 
 
@@ -142,5 +143,5 @@ def _finished(document: Document) -> Config:
 
 
 def _is_news(problem: Problem, document: Document) -> bool:
-    """A value whose ``${…}`` failed is complained of once, by the reader."""
+    """A value that could not be read is complained of once, by the reader."""
     return problem in document.problems or problem.path not in document.broken

@@ -39,8 +39,10 @@ class Address:
         host, colon, port = text.rpartition(":")
         if colon and host in ("", "*"):
             raise ValueError("say which interface: 127.0.0.1:PORT, or 0.0.0.0:PORT for all of them")
-        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        if not (port.isascii() and port.isdigit()):
             raise ValueError(_NO_ADDRESS)
+        if len(port) > 5 or int(port) > 65535:
+            raise ValueError("a port is at most 65535 (0: any free one)")
         return cls(_host(host), int(port))
 
     @property

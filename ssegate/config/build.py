@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ssegate.config import model, settings
+from ssegate.wire.stats import Price
 
 __all__ = ["config", "merged", "route", "upstream"]
 
-_SECTIONS = ("models", "timeouts", "limits", "set", "default")
+_SECTIONS = ("models", "timeouts", "limits", "set", "default", "unset")
 """Keys of a route whose null says nothing (elsewhere it may say ``off``)."""
 
 
@@ -101,7 +102,7 @@ def config(
         cors_origins=tuple(said.cors.origins),
         tls=settings.Tls(str(folder / said.tls.cert), str(folder / said.tls.key)) if said.tls else None,
         max_connections=None if said.max_connections == "auto" else said.max_connections,
-        prices={name: settings.Price(p.input, p.cached, p.output) for name, p in said.prices.items()},
+        prices={name: Price(p.input, p.output, p.cached) for name, p in said.prices.items()},
         upstreams=upstreams,
         routes=routes,
     )

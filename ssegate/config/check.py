@@ -1,34 +1,18 @@
 """
-What no single value shows: names that must exist, routes that are never reached, URLs that come out
-wrong, and configs that would let anybody spend the gate's credential.
+What no single value shows: names that must exist, routes that are never reached, keys that do nothing.
 
-Each check takes the draft and yields problems; ``CHECKS`` lists them.
+Each check takes the draft and yields problems; ``CHECKS`` lists them and those of ``outside.py``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
-from ssegate.config import settings
+from ssegate.config import outside, settings
 from ssegate.config.draft import Draft
-from ssegate.config.problems import Path, Problem, did_you_mean
-from ssegate.config.unbuilt import limits_anything
+from ssegate.config.problems import Problem, did_you_mean
 
 __all__ = ["CHECKS"]
-
-_VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
-_ENDPOINTS = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/messages",
-    "/embeddings",
-    "/api/chat",
-    "/api/generate",
-    "/generate_stream",
-)
 
 
 def upstreams_exist(draft: Draft) -> Iterator[Problem]:
@@ -44,6 +28,8 @@ def upstreams_exist(draft: Draft) -> Iterator[Problem]:
             yield Problem(("routes", route.index, "upstream"), f"is needed: one of {known}")
         elif isinstance(name, str) and name not in draft.names:
             hint = did_you_mean(name, draft.names) or f" (known: {', '.join(draft.names)})"
+            if "://" in name:
+                hint = " (this is its name; its URL stands under `upstreams`)"
             yield Problem(draft.place(route.index, "upstream"), f"there is no such upstream{hint}")
 
 
@@ -91,7 +77,7 @@ def routes_are_reached(draft: Draft) -> Iterator[Problem]:
             if _covers(other, route):
                 yield Problem(
                     ("routes", index),
-                    f"is never reached: routes[{before}] takes its requests (first match wins: move it up)",
+                    f"is never reached: routes[{before}] takes its requests (first match wins: move this up)",
                 )
                 break
 
@@ -105,6 +91,19 @@ def _covers(first: settings.Route, second: settings.Route) -> bool:
     return path and methods and first.model in (None, second.model)
 
 
+def raw_is_left_alone(draft: Draft) -> Iterator[Problem]:
+    """A route whose output is raw says nothing about events: there are none."""
+    for route in draft.routes:
+        if route.said.output != "raw":
+            continue
+        # From the defaults both are for the other routes, and `off` is what raw does.
+        said = {"batch": route.said.batch is not None, "metadata": route.said.metadata != "off"}
+        for key in draft.tree["routes"][route.index].keys() & said.keys() - route.wrong:
+            if said[key]:
+                message = "does nothing: raw output is the upstream's bytes, untouched (leave this out)"
+                yield Problem(("routes", route.index, key), message, at_key=True)
+
+
 def stars_stand_for_something(draft: Draft) -> Iterator[Problem]:
     """A ``*`` in an upstream path needs one in the route's path."""
     for route in draft.routes:
@@ -114,106 +113,17 @@ def stars_stand_for_something(draft: Draft) -> Iterator[Problem]:
             yield Problem(place, "a * stands for what the * of `path` matched, and this path has none")
 
 
-def urls_are_bases(draft: Draft) -> Iterator[Problem]:
-    """The URL of an upstream is where paths are put behind, not one endpoint."""
-    for name, upstream in draft.upstreams.items():
-        endpoint = next((end for end in _ENDPOINTS if urlsplit(upstream.url).path.endswith(end)), None)
-        if endpoint:
-            yield Problem(
-                ("upstreams", name, "url"),
-                f"a base URL is needed: leave out {endpoint} here, `path` or `upstream_path` says it",
-            )
-
-
-def paths_have_one_version(draft: Draft) -> Iterator[Problem]:
-    """``…/v1beta/openai`` and ``/v1/chat/completions`` are not put together unless that is said."""
-    for route in draft.routes:
-        if route.made is None or route.said.upstream_path is not None or "upstream_path" in route.wrong:
-            continue
-        base = urlsplit(route.made.upstream.url).path
-        path = urlsplit(route.made.target(route.made.path)).path
-        if path.startswith(base) and _has_version(base) and _has_version(path.removeprefix(base)):
-            yield Problem(
-                draft.place(route.index, "path"),
-                "this path and the upstream's URL each bring a version (/v1), and both would be sent: "
-                "say `upstream_path` without it, or with it if that is meant",
-            )
-
-
-def _has_version(path: str) -> bool:
-    return any(_VERSION.fullmatch(segment) for segment in path.split("/"))
-
-
-def listeners_differ(draft: Draft) -> Iterator[Problem]:
-    """The admin port is another one, and no upstream is the gate itself."""
-    listen, admin = draft.file.listen, draft.file.admin
-    if admin and admin.listen == listen and (listen.port or listen.path):
-        yield Problem(("admin",), "is the address of `listen`: the admin port is another one")
-    for name, upstream in draft.upstreams.items():
-        if _is_here(upstream, listen):
-            yield Problem(
-                ("upstreams", name, "url"), "is the gate itself (`listen`): requests would go round"
-            )
-
-
-def _is_here(upstream: settings.Upstream, listen: settings.Address) -> bool:
-    url = urlsplit(upstream.url)
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
-    if listen.path is not None or port != listen.port or not url.hostname:
-        return False
-    there = settings.Address(url.hostname, port)
-    everywhere = listen.host in ("0.0.0.0", "::")
-    return there.host == listen.host or (there.is_loopback and (listen.is_loopback or everywhere))
-
-
-def credentials_are_guarded(draft: Draft) -> Iterator[Problem]:
-    """Nobody from outside spends the gate's credential without a key or a limit."""
-    file = draft.file
-    # An `open` that is no boolean has its own problem.
-    if file.listen.is_loopback or draft.tree.get("open", False) is not False:
-        return
-    if draft.tree.get("keys") or limits_anything(draft.tree.get("limits")):
-        return
-    spent = {
-        route.made.upstream.name
-        for route in draft.routes
-        if route.made
-        if route.made.upstream.holds_credential
-    }
-    if spent:
-        yield Problem(
-            ("listen",),
-            f"others can reach this address and spend the credential of upstream {', '.join(sorted(spent))}, "
-            "with neither `keys` nor `limits`: listen on 127.0.0.1, or say `open: true` if that is meant",
-        )
-
-
-def files_exist(draft: Draft) -> Iterator[Problem]:
-    """Certificates and keys can be read."""
-    named: list[tuple[Path, str]] = []
-    if draft.file.tls:
-        named += [(("tls", "cert"), draft.file.tls.cert), (("tls", "key"), draft.file.tls.key)]
-    for name, upstream in draft.upstreams.items():
-        if isinstance(upstream.verify, str):
-            named.append((("upstreams", name, "verify"), upstream.verify))
-    for path, file in named:
-        try:
-            (draft.folder / file).open("rb").close()
-        except (OSError, ValueError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
-            yield Problem(path, f"cannot read this file: {reason}")
-
-
 CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     upstreams_exist,
     routes_exist,
     names_differ,
     keys_have_a_secret,
     routes_are_reached,
+    raw_is_left_alone,
     stars_stand_for_something,
-    urls_are_bases,
-    paths_have_one_version,
-    listeners_differ,
-    credentials_are_guarded,
-    files_exist,
+    outside.urls_are_bases,
+    outside.paths_have_one_version,
+    outside.listeners_differ,
+    outside.credentials_are_guarded,
+    outside.files_can_be_read,
 )

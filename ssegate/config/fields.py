@@ -23,6 +23,7 @@ from pydantic import (
 from ssegate.config import units
 
 __all__ = [
+    "OFF",
     "Also",
     "Count",
     "Duration",
@@ -56,7 +57,10 @@ def _off(value: object) -> object:
     return None if value is False or value == "off" else value
 
 
-Off = Annotated[T | None, BeforeValidator(_off), Also({"const": "off"}, {"const": False}, {"type": "null"})]
+OFF = BeforeValidator(_off)
+"""What the fields have by which ``off`` can be told to be allowed there."""
+
+Off = Annotated[T | None, OFF, Also({"const": "off"}, {"const": False}, {"type": "null"})]
 """None where the file says ``off``, ``false`` or ``null``."""
 
 

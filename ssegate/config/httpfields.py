@@ -87,7 +87,7 @@ def url(value: str, *, userinfo: bool = False) -> str:
         userinfo: ``user:password@`` may stand in it.
 
     Raises:
-        ValueError: It is no such URL, or has a query or a fragment.
+        ValueError: It is no such URL, or has a query, a fragment or a ``*``.
     """
     if not value.lower().startswith(("http://", "https://")):
         raise ValueError("expected a URL that begins with http:// or https://")
@@ -100,6 +100,8 @@ def url(value: str, *, userinfo: bool = False) -> str:
         raise ValueError("not a URL: a host is needed, and only printable ASCII without spaces")
     if "?" in value or "#" in value:
         raise ValueError("no query and no fragment here: the query of each request is passed on as it is")
+    if "*" in value:
+        raise ValueError("no * here: a path is put behind this URL as it is (`upstream_path` may hold a *)")
     if "@" in parts.netloc and not userinfo:
         raise ValueError("no user or password here: say them in `headers`, as Authorization")
     return value.rstrip("/")
@@ -126,6 +128,8 @@ def _header_value(value: str) -> str:
     value = value.strip(" \t")
     if not value:
         raise ValueError("must not be empty")
+    if value.lower() in ("bearer", "basic"):
+        raise ValueError("nothing stands behind the scheme: is a variable empty?")
     if any(char != "\t" and (char < " " or char == "\x7f") for char in value):
         raise ValueError("a header's value must not hold line ends or control characters")
     return value

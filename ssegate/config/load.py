@@ -22,6 +22,7 @@ import yaml
 
 from ssegate.config.interpolate import InterpolationError, interpolate
 from ssegate.config.problems import Path, Problem, Source
+from ssegate.config.syntax import LINE_END, syntax_problem
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -34,7 +35,6 @@ MAX_VALUES = 100_000
 """Aliases of aliases multiply: a small file must not become a large tree."""
 
 _TAG = "tag:yaml.org,2002:"
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _INTERPOLATED_KEY = re.compile(r"\$\{.*\}")
 
 _CORE: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -67,7 +67,7 @@ class Document:
     tree: Any = None
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
-    """Values whose ``${…}`` failed: they are complained of once, whatever else they would break."""
+    """Values that could not be read: they are complained of once, whatever else they would break."""
 
     readings: dict[Path, Any] = field(default_factory=dict)
     """
@@ -80,7 +80,7 @@ class Document:
 
 def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
     """Return the one document in *text*; top-level keys that begin with ``x-`` are left out."""
-    document = Document(Source(filename, tuple(_LINE_END.split(text)), {}, {}, {}))
+    document = Document(Source(filename, tuple(LINE_END.split(text)), {}, {}, {}))
     try:
         loader = _Loader(text)
         try:
@@ -88,7 +88,7 @@ def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
         finally:
             loader.dispose()
     except yaml.YAMLError as exc:
-        document.problems.append(_syntax(exc, text, document.source.lines))
+        document.problems.append(syntax_problem(exc, text, document.source.lines))
         return document
     except (RecursionError, UnicodeError):
         document.problems.append(Problem((), "not YAML: nested too deeply, or not Unicode text"))
@@ -96,18 +96,6 @@ def read(text: str, filename: str, env: Mapping[str, str]) -> Document:
     if node is not None:
         _Reader(document, env, pathlib.Path(filename).parent).read(node)
     return document
-
-
-def _syntax(exc: yaml.YAMLError, text: str, lines: tuple[str, ...]) -> Problem:
-    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
-    said = [getattr(exc, name, None) for name in ("context", "problem", "reason")]
-    reason = ", ".join(text for text in said if text) or "unreadable"
-    before = _LINE_END.split(text[: getattr(exc, "position", 0)])
-    at = (mark.line, mark.column) if mark else (len(before) - 1, len(before[-1]))
-    hint = ""
-    if "${" in "".join(lines[max(0, at[0] - 1) : at[0] + 1]):
-        hint = " (inside {…} and […] a ${…} must be quoted)"
-    return Problem((), f"not YAML: {reason}{hint}", at=at)
 
 
 class _Reader:
@@ -164,15 +152,16 @@ class _Reader:
         for key_node, value_node in node.value:
             key, at = key_node.value, _mark(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                self._fail(path, "a key must be a plain word", at)
+                self._refuse(path, "a key must be a plain word", at)
             elif key in own:
-                self._fail((*path, key), f"duplicate key (first on line {_mark(own[key][0])[0] + 1})", at)
+                self._refuse((*path, key), f"duplicate key (first on line {_mark(own[key][0])[0] + 1})", at)
             elif key_node.tag == _TAG + "merge":
                 for mapping in self._merged(value_node, path, at):
                     merged = self._entries(mapping, path) | merged
             else:
                 if _INTERPOLATED_KEY.search(key):
-                    self._fail((*path, key), "${…} is replaced in values only, not in keys", at)
+                    self._refuse((*path, key), "${…} is replaced in values only, not in keys", at)
+                    self._document.broken.add((*path, key))
                 own[key] = (key_node, value_node)
         return merged | own
 
@@ -181,7 +170,7 @@ class _Reader:
             if isinstance(item, yaml.MappingNode) and id(item) not in self._open:
                 yield item
             else:
-                self._fail((*path, "<<"), "can merge only another mapping, or a list of them", at)
+                self._refuse((*path, "<<"), "can merge only another mapping, or a list of them", at)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text, tag, plain = node.value, node.tag, not node.style
@@ -190,7 +179,6 @@ class _Reader:
                 text = interpolate(text, self._env, self._folder)
             except InterpolationError as exc:
                 self._fail(path, str(exc))
-                self._document.broken.add(path)
                 return text
             tag = _tag(text) if plain else tag
         try:
@@ -205,7 +193,13 @@ class _Reader:
                 self._document.readings[path] = _typed(text, _tag(text))
         return value
 
-    def _fail(self, path: Path, message: str, at: tuple[int, int] | None = None) -> None:
+    def _fail(self, path: Path, message: str) -> None:
+        """Note that the value at *path* cannot be read."""
+        self._document.problems.append(Problem(path, message))
+        self._document.broken.add(path)
+
+    def _refuse(self, path: Path, message: str, at: tuple[int, int]) -> None:
+        """Note that something about the keys of a mapping, at *at*, is wrong."""
         self._document.problems.append(Problem(path, message, at=at))
 
 

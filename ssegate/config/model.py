@@ -19,6 +19,7 @@ from ssegate.config.sections import (
     Cors,
     CustomDialect,
     Empty,
+    EmptyList,
     FromPrompt,
     Key,
     Limits,
@@ -30,6 +31,7 @@ from ssegate.config.sections import (
     Text,
     Timeouts,
     Tls,
+    null_is_no_entry,
     said,
 )  # fmt: skip
 from ssegate.wire.dialects import DIALECTS
@@ -53,6 +55,11 @@ Method = Annotated[
 ]
 
 
+def _admin(value: object) -> object:
+    """Return what is neither a section nor ``off`` as the section it is short for."""
+    return value if isinstance(value, dict) or value in (None, "off") or value is False else {"listen": value}
+
+
 class Upstream(Section):
     url: httpfields.URL
     """Base URL; may end in a path such as /v1, which is not doubled."""
@@ -64,7 +71,12 @@ class Upstream(Section):
     headers: Empty[httpfields.Headers] = said({})
     """Headers added to each request, such as the gate's own credential."""
     verify: Annotated[
-        bool | str, either(lambda value: isinstance(value, bool | str), "expected true, false or a CA file")
+        bool | str,
+        # YAML 1.1 had booleans of these names, and nobody calls a file so.
+        either(
+            lambda value: isinstance(value, bool | str) and value not in ("yes", "no", "on", "off"),
+            "expected true, false or a CA file",
+        ),
     ] = True
     """Check the certificate; or the file of the CAs to trust."""
     proxy: Annotated[str, AfterValidator(lambda value: httpfields.url(value, userinfo=True))] | None = None
@@ -131,7 +143,7 @@ class Route(Section):
     """Merged over the client's JSON body."""
     default: Empty[fields.JSONObject] = said({})
     """Put into the client's JSON body only where absent."""
-    unset: list[Text] = said([])
+    unset: EmptyList[list[Text]] = said([])
     """Keys removed from the client's JSON body."""
     from_prompt: FromPrompt | None = None
     """Accept {"prompt": …} and ?prompt=… and build the upstream's body from it."""
@@ -142,9 +154,7 @@ class File(Section):
     """Where clients connect: host:port or unix:/path."""
     admin: Annotated[
         Off[Admin],
-        BeforeValidator(
-            lambda value: {"listen": value} if isinstance(value, str) and value != "off" else value
-        ),
+        BeforeValidator(_admin),
         Also({"type": "string"}),
     ] = said("127.0.0.1:9464")
     """Metrics, health, live page, stream control: host:port, or listen and token."""
@@ -160,7 +170,7 @@ class File(Section):
     """For idle client connections; keep it above your load balancer's."""
     open: bool = False
     """Allow a listener that others can reach and that spends the gate's own credential for anybody."""
-    trusted_proxies: list[httpfields.Net] = said([])
+    trusted_proxies: EmptyList[list[httpfields.Net]] = said([])
     """Networks whose X-Forwarded-For is believed."""
     cors: Empty[Cors] = said({})
     """Cross-origin use by web pages."""
@@ -185,5 +195,5 @@ class File(Section):
     """Where requests go, by name."""
     defaults: Empty[Route] = said({})
     """Any route key, for routes that do not say it themselves."""
-    routes: list[Route] = said([])
+    routes: Annotated[list[Route], BeforeValidator(null_is_no_entry)] = said([])
     """First match wins."""

@@ -76,6 +76,8 @@ class Source:
         if line >= len(self.lines):
             return text
         raw = self.lines[line]
+        if not raw.strip():
+            return text  # nothing to see, such as in an empty file
         # Tabs stay tabs, so that the caret stands where the reader's terminal puts the value.
         indent = "".join("\t" if char == "\t" else " " for char in raw[:column])
         return f"{text}\n{raw}\n{indent}^"
@@ -99,7 +101,7 @@ def did_you_mean(word: object, names: Iterable[str]) -> str:
     if not isinstance(word, str):
         return ""
     names = list(names)
-    near = difflib.get_close_matches(word, names, n=1)
+    near = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     # `idle_timeout` is far from `idle` in letters and yet what was meant.
     parts = word.split("_")
     near = (

@@ -6,16 +6,17 @@ What is written below each key is its description in the JSON Schema, so editors
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ssegate.config import fields, httpfields
 from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
 
 __all__ = [
-    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "FromPrompt", "Key", "Limits", "Log", "Price",
-    "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "said",
+    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log",
+    "Price", "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "null_is_no_entry", "said",
 ]  # fmt: skip
 
 
@@ -28,6 +29,12 @@ def _null_is_empty(value: object) -> object:
     return {} if value is None else value
 
 
+def null_is_no_entry(value: object) -> object:
+    """The same for a list."""
+    return [] if value is None else value
+
+
+EmptyList = Annotated[fields.T, BeforeValidator(null_is_no_entry), Also({"type": "null"})]
 Empty = Annotated[fields.T, BeforeValidator(_null_is_empty), Also({"type": "null"})]
 Text = Annotated[str, Field(min_length=1)]
 Paths = Annotated[list[Text], Field(min_length=1), BeforeValidator(_paths), Also({"type": "string"})]
@@ -65,7 +72,7 @@ class Log(Section):
 
 
 class Cors(Section):
-    origins: list[httpfields.Origin] = []
+    origins: EmptyList[list[httpfields.Origin]] = []
     """Web pages of other origins that may use the gate, such as https://app.example.com."""
 
 
@@ -113,7 +120,7 @@ class Key(Section):
     """The key's hash, from `ssegate key new NAME`."""
     value: Text | None = None
     """The key itself, such as ${OPS_KEY}."""
-    routes: list[httpfields.RoutePath] = []
+    routes: EmptyList[list[httpfields.RoutePath]] = []
     """Paths the key may use; default: all."""
     limits: Empty[Limits] = said({})
     """The key's own limits, in place of the top-level ones."""
@@ -174,8 +181,26 @@ class Resume(Section):
     """Memory for each stream; the oldest events go first."""
 
 
+def _prompted(body: dict[str, Any]) -> dict[str, Any]:
+    # A ${…} that could not be replaced stands as it was written: what is in it is not known.
+    if not any("{prompt}" in text or "${" in text for text in _texts(body)):
+        raise ValueError(
+            "no text in it holds {prompt}, so every request would be the same: say where the prompt goes, "
+            'such as `messages: [{role: user, content: "{prompt}"}]`'
+        )
+    return body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inside:
+        yield from _texts(item)
+
+
 class FromPrompt(Section):
     default: str | None = None
     """The prompt of a request without one; null: such a request is refused."""
-    body: fields.JSONObject
+    body: Annotated[fields.JSONObject, AfterValidator(_prompted)]
     """The upstream's body; {prompt} in any string stands for the prompt."""

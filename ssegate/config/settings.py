@@ -8,12 +8,14 @@ seconds, sizes are bytes. Values that may be secrets are not in any ``repr``.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ssegate.config.address import Address
+from ssegate.wire.stats import Price
 
 __all__ = [
     "Address",
@@ -23,7 +25,6 @@ __all__ = [
     "FromPrompt",
     "Log",
     "Network",
-    "Price",
     "Route",
     "Timeouts",
     "Tls",
@@ -32,8 +33,12 @@ __all__ = [
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_CREDENTIALS = frozenset(
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"]
+# What the name of a header that holds a credential has in it: Authorization and X-Auth, api-key, apikey
+# and Ocp-Apim-Subscription-Key, X-Vault-Token, CF-Access-Client-Secret … Judged generously, because the
+# two mistakes do not cost the same: a yes too many keeps the caller's own credential here, a no too many
+# lets strangers spend the operator's money.
+_CREDENTIAL = re.compile(
+    "auth|bearer|cookie|credential|jwt|key|passw|secret|session|signature|token", re.IGNORECASE
 )
 
 
@@ -61,17 +66,6 @@ class Tls:
 
     cert: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    cached: float | None
-    """None: cached input costs what other input costs."""
-
-    output: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +126,7 @@ class Upstream:
     @property
     def holds_credential(self) -> bool:
         """The gate adds a credential of its own to every request."""
-        names = {name.lower() for name in self.headers}
-        return bool(names & _CREDENTIALS) or any(name.endswith(("-key", "-token")) for name in names)
+        return any(_CREDENTIAL.search(name) for name in self.headers)
 
     def join(self, path: str) -> str:
         """

@@ -3,7 +3,8 @@ What a config may already say but this version cannot do yet.
 
 The shape of it all is checked like everything else, so that a file written for later stays right; using
 it is an error, because a limit or a key that is silently ignored would be worse. Leaving something at
-its default is no use of it: ``limits: {by: key}`` limits nothing.
+its default is no use of it: ``limits: {by: key}`` limits nothing. Any other ``by`` is: who writes it
+believes that somebody is counted.
 
 A feature that gets built loses its line here.
 """
@@ -34,13 +35,25 @@ def _not_among(known: Any, built: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in names
 
 
+def _is_header(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("header:")
+
+
 _dialect_name = _not_among(DialectName, BUILT_DIALECTS)
 
 # `*` stands for every key or index.
 _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("keys",), lambda value: value is not None, "keys are"),
     (("limits",), limits_anything, "limits are"),
+    (("limits", "by"), lambda value: value == "ip" or _is_header(value), "limits are"),
+    (("limits", "on_exhausted"), lambda value: value == "cut", "limits are"),
     (("store",), lambda value: isinstance(value, str) and value.startswith("redis"), "a shared store is"),
+    # Once there are shared stores, this one moves to check.py: with `store: memory` it stays an error.
+    (
+        ("on_store_error",),
+        lambda value: value in ("allow", "deny"),
+        "does nothing without a shared store: `store` must be redis://…, which is",
+    ),
     (("upstreams", "*", "dialect"), _dialect_name, "this dialect is"),
     (("upstreams", "*", "dialect"), lambda value: isinstance(value, dict), "custom dialects are"),
 )

@@ -82,7 +82,7 @@ def duration(value: object) -> float:
     if seconds < 0:
         raise ValueError("a duration must not be negative")
     if seconds > MAX_DURATION:
-        raise ValueError("a duration must be at most 366d")
+        raise ValueError("a duration must be at most 366d (a number without a unit is seconds)")
     return seconds
 
 
@@ -128,7 +128,8 @@ def rate(value: object) -> Rate:
 
 def _seconds(text: str) -> float:
     if not _DURATION.match(text):
-        raise ValueError(_NO_DURATION)
+        spaced = _DURATION.match(text.replace(" ", ""))
+        raise ValueError(_NO_DURATION + (" (without spaces)" if spaced else ""))
     parts = _DURATION_PART.findall(text)
     # Decimal: 9 * 0.001 is not 0.009 in floats, and 9ms must equal 0.009.
     return float(sum((Decimal(part[0]) * _SECONDS[part[2]] for part in parts), Decimal()) if parts else text)

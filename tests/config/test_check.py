@@ -34,7 +34,7 @@ def routes(*lines, upstreams="{a: {url: 'http://h'}}"):
 def test_a_route_behind_one_that_takes_all_is_never_reached(first, second):
     """First match wins, so what comes second is dead."""
     assert problems(routes(first, second)) == [
-        "4:5: routes[1]: is never reached: routes[0] takes its requests (first match wins: move it up)"
+        "4:5: routes[1]: is never reached: routes[0] takes its requests (first match wins: move this up)"
     ]
 
 
@@ -87,6 +87,37 @@ def test_a_wrong_default_is_told_where_it_stands():
         "1:22: defaults.upstream: there is no such upstream (known: a)",
         "1:31: defaults.hold: expected a duration such as 250ms, 30s, 2m, 1h30m, or a number of seconds",
     ]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "route", "place"),
+    [
+        ("{}", "output: raw, batch: {size: 9}", "4:29: routes[0].batch"),
+        ("{}", "output: raw, batch: {}", "4:29: routes[0].batch"),
+        ("{}", "output: raw, metadata: final", "4:29: routes[0].metadata"),
+        ("{output: raw}", "metadata: every", "4:16: routes[0].metadata"),
+    ],
+)
+def test_raw_bytes_have_neither_batches_nor_metadata(defaults, route, place):
+    """Nothing that a route says is silently ignored; the caret is at the key."""
+    found = problems(f"defaults: {defaults}\n" + routes(f"{{path: /*, {route}}}"))
+
+    what = "does nothing: raw output is the upstream's bytes, untouched (leave this out)"
+    assert found == [f"{place}: {what}"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "route"),
+    [
+        ("{batch: {size: 9}, metadata: final}", "output: raw"),
+        ("{output: raw, batch: {size: 9}, metadata: final}", "name: a"),
+        ("{batch: {size: 9}, metadata: final}", "output: raw, batch: off, metadata: off"),
+        ("{output: raw}", "output: native, batch: {size: 9}, metadata: final"),
+    ],
+)
+def test_defaults_are_for_the_other_routes_and_off_is_what_raw_does(defaults, route):
+    """Neither asks raw output for anything."""
+    assert problems(f"defaults: {defaults}\n" + routes(f"{{path: /*, {route}}}")) == []
 
 
 @pytest.mark.parametrize(
@@ -162,6 +193,8 @@ CREDENTIALS = [
     "Cookie",
     "X-My-Token",
     "Ocp-Apim-Key",
+    "X-Auth",
+    "X-Client-Secret",
 ]
 
 
@@ -214,7 +247,7 @@ def test_keys_or_limits_guard_a_credential():
         "limits: {global: {streams: 1}}",
     ):
         assert not [line for line in guarded("0.0.0.0:8080", "Cookie", extra) if "listen" in line]
-    assert len(guarded("0.0.0.0:8080", "Cookie", "limits: {by: ip}")) == 1
+    assert len(guarded("0.0.0.0:8080", "Cookie", "limits: {by: key}")) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,6 +258,19 @@ def test_keys_or_limits_guard_a_credential():
         ("limits: {tokens: 1/day}", "limits", "limits are"),
         ("limits: {streams: 5}", "limits", "limits are"),
         ("limits: {global: {streams: 5}}", "limits", "limits are"),
+        ("limits: {by: ip}", "limits.by", "limits are"),
+        ("limits: {by: 'header:X-User'}", "limits.by", "limits are"),
+        ("limits: {on_exhausted: cut}", "limits.on_exhausted", "limits are"),
+        (
+            "on_store_error: deny",
+            "on_store_error",
+            "does nothing without a shared store: `store` must be redis://…, which is",
+        ),
+        (
+            "store: memory\non_store_error: allow",
+            "on_store_error",
+            "does nothing without a shared store: `store` must be redis://…, which is",
+        ),
         ("store: redis://localhost:6379/0", "store", "a shared store is"),
         ("store: rediss://localhost", "store", "a shared store is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
@@ -280,11 +326,11 @@ def test_a_custom_dialect_is_an_error_that_says_so():
     "extra",
     [
         "limits: {by: key, on_exhausted: finish}",
-        "limits: {by: 'header:X-User', global: {}}",
+        "limits: {by: key, global: {}}",
         "limits: {requests: off, tokens: null, streams: false}",
         "limits:",
         "store: memory",
-        "on_store_error: deny",
+        "on_store_error: local",
         "defaults: {resume: off, limits: {}, batch: {mode: fixed}, output: raw}",
         "defaults: {resume: false}",
         "defaults: {resume: null}",
@@ -308,12 +354,37 @@ def test_built_outputs_are_fine(output):
     assert problems(routes(f"{{path: /*, output: {output}}}")) == []
 
 
+# Of a key that nobody has any more.
+AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBbTCCAROgAwIBAgIUIraTxKy0uIYlqg+mA+YHvNEY7WMwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAeFw0yNjExMjUxMDE2NDlaFw0yNjExMjcxMDE2NDlaMAwx
+CjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ3a2Ne1/fVzBVp
+Yy3Nl4nY4U+cFIGwd4duND8Zkh0qxX81C8UmR4TcibyEpypZz3c7Nv6Nnxc3WJ5O
+xwhPS6L9o1MwUTAdBgNVHQ4EFgQUnQcMlxrgVo4WhN9xcs6dLpPpU70wHwYDVR0j
+BBgwFoAUnQcMlxrgVo4WhN9xcs6dLpPpU70wDwYDVR0TAQH/BAUwAwEB/zAKBggq
+hkjOPQQDAgNIADBFAiB5YpxHkfIXnakjKAnwO9AncgKyc0hfU2cD+QkeVWjKdQIh
+ANCxakph6jPS0VkAbHEoiZ+/LyutukQWv8KkIKn9M0Rj
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.mark.parametrize("content", ["", "hello", AUTHORITY.replace("MIIB", "XXXX"), AUTHORITY[:200]])
+def test_a_file_without_authorities_is_told(tmp_path, content):
+    """Each request to the upstream would fail with it, long after the start."""
+    (tmp_path / "ca.pem").write_text(content)
+    upstreams = f"{{a: {{url: 'https://h', verify: {tmp_path}/ca.pem}}}}"
+
+    (line,) = problems(routes("{path: /*}", upstreams=upstreams))
+    assert line.startswith("1:43: upstreams.a.verify: there is no certificate in this file: expected PEM")
+
+
 def test_files_are_looked_for_beside_the_config(tmp_path):
     """A certificate that is not there is told before the gate starts."""
     text = "tls: {cert: cert.pem, key: key.pem}\n"
     text += routes("{path: /*}", upstreams="{a: {url: 'https://h', verify: ca.pem}}")
-    for name in ("cert.pem", "ca.pem"):
-        (tmp_path / name).write_text("")
+    (tmp_path / "cert.pem").write_text("")
+    (tmp_path / "ca.pem").write_text(AUTHORITY)
 
     with pytest.raises(ConfigError) as caught:
         parse(text, str(tmp_path / "f.yaml"))
@@ -324,6 +395,16 @@ def test_files_are_looked_for_beside_the_config(tmp_path):
     config = parse(text, str(tmp_path / "f.yaml"))
     assert (config.tls.cert, config.tls.key) == (f"{tmp_path}/cert.pem", f"{tmp_path}/key.pem")
     assert config.upstreams["a"].verify == f"{tmp_path}/ca.pem"
+
+
+def test_files_are_looked_for_beside_a_config_in_a_folder_below(tmp_path, monkeypatch):
+    """The folder is not put before their names twice."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "ca.pem").write_text(AUTHORITY)
+    text = routes("{path: /*}", upstreams="{a: {url: 'https://h', verify: ca.pem}}")
+
+    assert parse(text, "conf/f.yaml", {}).upstreams["a"].verify == "conf/ca.pem"
 
 
 @pytest.mark.parametrize(

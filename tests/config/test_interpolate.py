@@ -218,7 +218,7 @@ routes:
   - path: /*
     set: {{key: "{SECRET}"}}
     default: {{a: "{SECRET}"}}
-    from_prompt: {{body: {{b: "{SECRET}"}}}}
+    from_prompt: {{body: {{b: "{SECRET}{{prompt}}"}}}}
 """
     config = parse(text, "f", {})
 
@@ -229,11 +229,14 @@ routes:
 
 def test_a_variable_that_is_not_set_is_complained_of_once():
     """What else the missing value would break is no news."""
+    text = "upstreams: {a: {url: '${URL}'}}\nroutes:\n"
+    text += "  - {path: /*, upstream: '${UP}', from_prompt: {body: {a: '${ASK}'}}}\n"
     with pytest.raises(ConfigError) as caught:
-        parse("upstreams: {a: {url: '${URL}'}}\nroutes: [{path: /*, upstream: '${UP}'}]\n", "f", {})
+        parse(text, "f", {})
 
     lines = str(caught.value).split("\n")
     assert lines[0::3] == [
         "f:1:22: upstreams.a.url: URL is not set (a default: ${URL:-…})",
-        "f:2:31: routes[0].upstream: UP is not set (a default: ${UP:-…})",
+        "f:3:26: routes[0].upstream: UP is not set (a default: ${UP:-…})",
+        "f:3:59: routes[0].from_prompt.body.a: ASK is not set (a default: ${ASK:-…})",
     ]

@@ -172,7 +172,7 @@ def test_merges_of_merges_do_not_explode():
 @pytest.mark.parametrize(
     ("text", "at"),
     [
-        ("a: [1, 2\nb: 3\n", (1, 1)),
+        ("a: [1, 2\nb: 3\n", (0, 3)),
         ("a: 1\n\tb: 2\n", (1, 0)),
         ("a: *nowhere\n", (0, 3)),
         ("a: 1\n---\nb: 2\n", (1, 0)),

@@ -40,7 +40,8 @@ routes:
 ssegate.yaml:1:9: listen: expected host:port, such as 127.0.0.1:8080 or [::1]:8080, or unix:/path
 listen: 8080
         ^
-ssegate.yaml:2:8: drain: expected a duration such as 250ms, 30s, 2m, 1h30m, or a number of seconds
+ssegate.yaml:2:8: drain: expected a duration such as 250ms, 30s, 2m, 1h30m, \
+or a number of seconds
 drain: 25 seconds
        ^
 ssegate.yaml:6:14: upstreams.openai.dialect: expected auto, openai, responses, anthropic, gemini, bedrock, \
@@ -58,7 +59,7 @@ ssegate.yaml:11:15: routes[0].upstream: there is no such upstream (did you mean 
     upstream: opena
               ^
 ssegate.yaml:12:22: routes[0].timeouts.idle: expected a duration such as 250ms, 30s, 2m, 1h30m, \
-or a number of seconds
+or a number of seconds, or off
     timeouts: {idle: 30x, idle_timout: 5s}
                      ^
 ssegate.yaml:12:27: routes[0].timeouts.idle_timout: unknown key (did you mean idle?)
@@ -122,10 +123,63 @@ def test_one_mistake_under_an_anchor_is_told_once():
             "log: {level: warn}",
             "1:14: log.level: expected debug, info, warning or error (did you mean warning?)",
         ),
+        (
+            "log: {level: WARN}",
+            "1:14: log.level: expected debug, info, warning or error (did you mean warning?)",
+        ),
         ("log: {level: 5}", "1:14: log.level: expected debug, info, warning or error"),
         ("log: [info]", "1:6: log: expected a mapping"),
-        ("open: yes", "1:7: open: expected true or false"),
+        ("open: yes", "1:7: open: expected true or false (yes, no, on and off are texts in YAML 1.2)"),
+        ("open: 'true'", "1:7: open: expected true or false (without quotes)"),
         ("open: 1", "1:7: open: expected true or false"),
+        (
+            "admin: no",
+            "1:8: admin: expected host:port, such as 127.0.0.1:8080 or [::1]:8080, or unix:/path, or off",
+        ),
+        ("admin: 9464", "1:8: admin: expected host:port"),
+        ("admin: true", "1:8: admin: expected host:port"),
+        ("admin: 0", "1:8: admin: expected host:port"),
+        ("admin: [a]", "1:8: admin: expected host:port"),
+        ("listen: 127.0.0.1:70000", "1:9: listen: a port is at most 65535 (0: any free one)"),
+        ("admin: {listen: '[::1]:123456'}", "1:17: admin.listen: a port is at most 65535"),
+        ("timeout: 5s", "1:1: timeout: unknown key (did you mean timeouts, in a route or in defaults?)"),
+        ("dialect: openai", "1:1: dialect: unknown key (it belongs in an upstream)"),
+        ("port: 80", "1:1: port: unknown key (`listen` says it, such as 127.0.0.1:8080)"),
+        (
+            "api_key: k",
+            "1:1: api_key: unknown key (a credential stands in `headers` of an upstream, such as {Au",
+        ),
+        ("log: info", "1:6: log: expected a mapping of level and format\n"),
+        ("tls: cert.pem", "1:6: tls: expected a mapping of cert and key\n"),
+        (
+            "log: level:info",
+            "1:6: log: expected a mapping of level and format (a space is needed behind each `:`)",
+        ),
+        ("limits: off", "1:9: limits: expected a mapping with keys such as requests, tokens and streams\n"),
+        (
+            "limits: [{by: key}]",
+            "1:9: limits: expected a mapping with keys such as requests, tokens and streams (with",
+        ),
+        (
+            "limits: {global: {by: key}}",
+            "1:19: limits.global.by: unknown key (known: requests, tokens, streams)",
+        ),
+        ("prices: 5", "1:9: prices: expected a mapping such as `name: …`\n"),
+        (
+            "prices: {m: }",
+            "1:13: prices.m: is empty: expected a mapping of input, cached and output, indented below",
+        ),
+        (
+            "prices: {input: 1}",
+            "1:17: prices.input: expected a mapping of input, cached and output (is `input` indented too",
+        ),
+        ("prices: {m: {input: '1', output: 1}}", "1:21: prices.m.input: expected a number (without quotes)"),
+        (
+            "keepalive: 1000000000",
+            "1:12: keepalive: a duration must be at most 366d (a number without a unit is seconds)",
+        ),
+        ("trusted_proxies: {a: b}", "1:18: trusted_proxies: expected a list (each entry begins with `- `)"),
+        ("trusted_proxies: 10.0.0.1", "1:18: trusted_proxies: expected a list, in [ ]"),
         ("store: rdis://x", "1:8: store: expected memory or redis://host:6379/0"),
         ("admin: nowhere", "1:8: admin: expected host:port"),
         ("admin: {listen: ''}", "1:17: admin.listen: expected host:port"),
@@ -159,12 +213,48 @@ def test_each_mistake_has_its_words(text, line):
     [
         ("{}", "upstreams.a.url: is needed"),
         ("http://h", "upstreams.a: expected a mapping"),
+        ("{url: }", "upstreams.a.url: is empty: expected text"),
+        ("{url: 5}", "upstreams.a.url: expected a URL that begins with http:// or https://"),
+        (
+            "url:http://h",
+            "upstreams.a: expected a mapping with keys such as url, dialect and headers (a space is n",
+        ),
+        (
+            "[{url: 'http://h'}]",
+            "upstreams.a: expected a mapping with keys such as url, dialect and headers (without",
+        ),
+        (
+            "",
+            "upstreams.a: is empty: expected a mapping with keys such as url, dialect and headers, indented",
+        ),
+        (
+            "{url: 'http://h', api_key: k}",
+            "upstreams.a.api_key: unknown key (a credential stands in `headers`",
+        ),
+        (
+            "{url: 'http://h', timeout: 5s}",
+            "upstreams.a.timeout: unknown key (did you mean timeouts, in a route or",
+        ),
+        (
+            "{url: 'http://h', hold: 5s}",
+            "upstreams.a.hold: unknown key (it belongs in a route, or in defaults)",
+        ),
+        ("{url: 'http://h', tls: {}}", "upstreams.a.tls: unknown key (it belongs at the top of the file)"),
+        ("{url: 'http://h', verify: no}", "upstreams.a.verify: expected true, false or a CA file"),
+        (
+            "{url: 'http://h', headers: [a]}",
+            "upstreams.a.headers: expected a mapping such as `name: …` (without",
+        ),
         ("{url: 'localhost:8000'}", "upstreams.a.url: expected a URL that begins with http:// or https://"),
         ("{url: 'http://'}", "upstreams.a.url: not a URL"),
         ("{url: 'http://h:99999'}", "upstreams.a.url: not a URL: its host or port cannot be read"),
         ("{url: 'http://[::1'}", "upstreams.a.url: not a URL: its host or port cannot be read"),
         ("{url: 'http://h/a b'}", "upstreams.a.url: not a URL"),
         ("{url: 'http://u:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://:p@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://@h'}", "upstreams.a.url: no user or password here: say them in `headers`"),
+        ("{url: 'http://h/v1/*'}", "upstreams.a.url: no * here: a path is put behind this URL as it is ("),
+        ("{url: 'http://*.h/v1'}", "upstreams.a.url: no * here"),
         ("{url: 'http://h?a=b'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h#a'}", "upstreams.a.url: no query and no fragment here"),
         ("{url: 'http://h', headers: {'a b': c}}", 'upstreams.a.headers["a b"]: not a header name'),
@@ -177,6 +267,10 @@ def test_each_mistake_has_its_words(text, line):
         (
             "{url: 'http://h', headers: {Content-Length: '5'}}",
             "upstreams.a.headers.Content-Length: the gate sets",
+        ),
+        (
+            "{url: 'http://h', headers: {a: 'Bearer '}}",
+            "headers.a: nothing stands behind the scheme: is a va",
         ),
         ("{url: 'http://h', headers: {a: [b]}}", "upstreams.a.headers.a: expected text"),
         ("{url: 'http://h', verify: 5.5}", "upstreams.a.verify: cannot read this file"),
@@ -221,6 +315,15 @@ def test_each_mistake_in_an_upstream_has_its_words(upstream, line):
             "routes[0].methods[0]: expected GET, HEAD, POST, PUT, PATCH, DELETE or",
         ),
         ("{path: /*, upstream: b}", "routes[0].upstream: there is no such upstream (known: a)"),
+        ("{path: /*, upstream: 'http://i'}", "no such upstream (this is its name; its URL stands under `ups"),
+        ("{path: /*, upstream: {url: 'http://i'}}", "routes[0].upstream: expected the name of an upstream"),
+        ("{path: /*, rewrite: /x}", "routes[0].rewrite: unknown key (`upstream_path` of a route says it)"),
+        ("{path: /*, heartbeat: yes}", "1h30m, or a number of seconds, or off"),
+        ("{path: /*, heartbeat: 15 s}", "1h30m, or a number of seconds (without spaces), or off"),
+        ("{path: /*, hold: 1h 30m}", "1h30m, or a number of seconds (without spaces)\n"),
+        ("{path: /*, batch: yes}", "routes[0].batch: expected a mapping of size, delay and mode, or off"),
+        ("{path: /*, batch: {size: '5'}}", "routes[0].batch.size: expected a whole number (without quotes)"),
+        ("{path: /*, batch: {size: five}}", "routes[0].batch.size: expected a whole number\n"),
         ("{path: /*, upstream_path: a}", "routes[0].upstream_path: a path begins with /"),
         ("{path: /*, upstream_path: /*/*}", "routes[0].upstream_path: at most one *"),
         (
@@ -251,6 +354,15 @@ def test_each_mistake_in_an_upstream_has_its_words(upstream, line):
         ("{path: /*, unset: a}", "routes[0].unset: expected a list"),
         ("{path: /*, from_prompt: {}}", "routes[0].from_prompt.body: is needed"),
         ("{path: /*, from_prompt: {body: x}}", "routes[0].from_prompt.body: expected a mapping"),
+        (
+            "{path: /*, from_prompt: {body: {}}}",
+            "3:35: routes[0].from_prompt.body: no text in it holds {prompt}",
+        ),
+        (
+            "{path: /*, from_prompt: {body: {'{prompt}': [{a: 'prompt'}, 5]}}}",
+            "3:35: routes[0].from_prompt.body: no text in it holds {prompt}, so every request would be the "
+            'same: say where the prompt goes, such as `messages: [{role: user, content: "{prompt}"}]`',
+        ),
     ],
 )
 def test_each_mistake_in_a_route_has_its_words(route, line):
@@ -268,12 +380,13 @@ def test_a_fault_does_not_hide_a_fault_of_another_kind():
     assert "routes[1]: routes[0] has the same name" in found
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "x-a: 1\n"])
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "x-a: 1\n", "upstreams:\nroutes:\n"])
 def test_an_empty_file_says_what_is_needed(text):
     """Upstreams and routes: a catch-all is never made up."""
     found = report(text)
-    assert "ssegate.yaml:1:1: upstreams: is needed: at least one" in found
-    assert "ssegate.yaml:1:1: routes: is needed: at least one; for every path `routes: [{path: /*}]`" in found
+    assert ": upstreams: is needed: at least one" in found
+    assert ": routes: is needed: at least one; for every path `routes: [{path: /*}]`" in found
+    assert found.count("ssegate.yaml:") == 2
 
 
 def test_a_file_of_an_unknown_tag_is_one_problem():
@@ -281,6 +394,36 @@ def test_a_file_of_an_unknown_tag_is_one_problem():
     assert report("!config {a: 1}") == (
         "ssegate.yaml:1:1: unknown tag: only plain values, lists and mappings are read\n!config {a: 1}\n^"
     )
+
+
+def test_a_key_that_nobody_knows_is_told_those_that_there_are():
+    """At the top also where anchors may stand."""
+    first = report(f"common: &a {{}}\n{GOOD}").split("\n")[0]
+
+    assert first.startswith("ssegate.yaml:1:1: common: unknown key (known: listen, admin, log, ")
+    assert first.endswith(", defaults, routes; keys that only hold anchors begin with x-)")
+
+
+def test_an_empty_line_is_not_shown():
+    """There is nothing to see in it."""
+    assert report("").split("\n") == [
+        "ssegate.yaml:1:1: upstreams: is needed: at least one, such as `upstreams: {local: {url: …}}`",
+        "ssegate.yaml:1:1: routes: is needed: at least one; for every path `routes: [{path: /*}]`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("listen: !env LISTEN", "1:9: listen: unknown tag: only plain values, lists and mappings are read"),
+        ("drain: !!int x", "1:8: drain: cannot be read as int"),
+        ("${KEY}: 1", '1:1: ["${KEY}"]: ${…} is replaced in values only, not in keys'),
+        ("cors: &c {origins: *c}", "1:7: cors.origins: refers to itself"),
+    ],
+)
+def test_what_cannot_be_read_is_complained_of_once(text, problem):
+    """That it does not fit its place either is no news."""
+    assert report(f"{text}\n{GOOD}").split("\n")[::3] == [f"ssegate.yaml:{problem}"]
 
 
 @pytest.mark.parametrize("text", ["[]", "hello", "5"])

@@ -59,6 +59,8 @@ def test_what_is_no_duration_is_flagged(validator, value):
         ("text", "admin: off"),
         ("text", "limits: {by: 'header:X-User', requests: 60/minute burst 10, global: {streams: 5}}"),
         ("text", "limits:"),
+        ("text", "trusted_proxies:"),
+        ("text", "cors:\n  origins:"),
         ("text", "keys: [{name: a, value: '${K}', limits: {tokens: off}}]"),
         ("route", "batch: off"),
         ("route", "batch: {size: '${N}', delay: 0.04}"),

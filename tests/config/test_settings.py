@@ -14,6 +14,7 @@ from ssegate.config import Address, from_upstream, load, parse, route_lines
 from ssegate.config.load import read
 from ssegate.config.settings import Route, Upstream
 from ssegate.wire.errors import ConfigError
+from ssegate.wire.stats import Price
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_an_address_is_written_as_it_is_read(text):
 )
 def test_what_is_no_address_is_refused(text):
     """Anything else is an error."""
-    with pytest.raises(ValueError, match=r"expected host:port|say which interface"):
+    with pytest.raises(ValueError, match=r"expected host:port|say which interface|a port is at most"):
         Address.parse(text)
 
 
@@ -119,7 +120,7 @@ FULL = """
 listen: "[::1]:0"
 admin: {listen: 127.0.0.1:9000, token: t}
 log: {level: debug, format: console}
-on_store_error: deny
+on_store_error: local
 drain: 1m
 keepalive: 90
 open: true
@@ -180,12 +181,11 @@ def test_a_full_config_becomes_settings():
         Address("127.0.0.1", 9000),
         "t",
     )
-    assert (config.log.level, config.log.format, config.on_store_error) == ("debug", "console", "deny")
+    assert (config.log.level, config.log.format, config.on_store_error) == ("debug", "console", "local")
     assert (config.drain, config.keepalive, config.open, config.max_connections) == (60.0, 90.0, True, 100)
     assert config.trusted_proxies == tuple(map(ip_network, ["10.0.0.0/8", "192.168.1.7/32", "::1/128"]))
     assert config.cors_origins == ("https://app.example.com", "*")
-    assert dataclasses.astuple(config.prices["m"]) == (1.0, 0.5, 2.5)
-    assert config.prices["n"].cached is None
+    assert config.prices == {"m": Price(1.0, 2.5, cached=0.5), "n": Price(0.0, 0.0, cached=None)}
 
 
 def test_upstreams_know_whether_they_hold_a_credential():
@@ -205,6 +205,41 @@ def test_upstreams_know_whether_they_hold_a_credential():
         (True, True),
     ]
     assert from_upstream("http://h").upstreams["upstream"].forward_client is True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "authorization", "Proxy-Authorization", "X-Goog-Authenticated-User", "X-Auth"),
+        *("X-Auth-Key", "x-api-key", "API-Key", "ApiKey", "x_api_key", "X-ApiKey-V2", "x-goog-api-key"),
+        *("Ocp-Apim-Subscription-Key", "X-Vault-Token", "X-TOKEN-ID", "PRIVATE-TOKEN", "X-Client-Secret"),
+        *("CF-Access-Client-Secret", "X-Amz-Security-Token", "X-Credentials", "X-Password", "X-Passwd"),
+        *("Cookie", "Cookie2", "X-Session", "Session-Id", "X-Signature", "X-JWT-Assertion", "X-Bearer"),
+    ],
+)
+def test_a_header_that_may_be_a_credential_is_one(name):
+    """Judged by its name, generously: a no too many would let strangers spend the operator's money."""
+    assert Upstream("u", "http://h", headers={"Content-Type": "a", name: "b"}).holds_credential
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Type", "X-Title", "HTTP-Referer", "anthropic-version", "anthropic-beta", "OpenAI-Beta"),
+        *(
+            "OpenAI-Organization",
+            "OpenAI-Project",
+            "User-Agent",
+            "Accept",
+            "X-Team",
+            "X-Region",
+            "traceparent",
+        ),
+    ],
+)
+def test_a_header_that_only_describes_is_no_credential(name):
+    """Such headers leave the caller's own credential where it is."""
+    assert not Upstream("u", "http://h", headers={name: "b"}).holds_credential
 
 
 def test_a_route_is_its_own_keys_over_the_defaults():
@@ -317,6 +352,15 @@ def test_off_false_and_null_mean_the_same(word):
     assert dataclasses.astuple(route.timeouts) == (None, 600.0, None, None, None)
 
 
+def test_a_list_of_which_every_line_is_commented_out_says_nothing():
+    """It is null to YAML, like a section; in a route it leaves the default as it is."""
+    text = "trusted_proxies:\ncors:\n  origins:\ndefaults: {unset: [user]}\n"
+    text += "upstreams: {a: {url: 'http://h'}}\nroutes:\n  - path: /*\n    unset:\n"
+    config = parse(text, "f", {})
+
+    assert (config.trusted_proxies, config.cors_origins, config.routes[0].unset) == ((), (), ("user",))
+
+
 def test_settings_cannot_be_changed_and_routes_can_be_keys():
     """Running streams keep the config they began with."""
     config = from_upstream("http://h")
@@ -369,10 +413,12 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_bytes(b"a: 1\nb: \xff\n")
 
-    with pytest.raises(ConfigError, match="cannot read: No such file or directory"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read: No such file or directory \(name another with -c FILE"
+    ):
         load(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot read: Is a directory"):
         load(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load(bad)
-    assert str(caught.value) == f"{bad}:2:1: not UTF-8 text"
+    assert str(caught.value) == f"{bad}:2:1: not UTF-8 text (save the file as UTF-8)"
