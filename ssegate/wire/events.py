@@ -119,6 +119,8 @@ class Citation:
     start: int | None = None
     end: int | None = None
     choice: int = 0
+    place: int | None = None
+    """How many characters of its choice's text had come before it; known once it leaves the pipeline."""
 
 
 @dataclass(slots=True)

@@ -53,13 +53,20 @@ class Learner:
     def note(self, events: list[Event], carried: Carried | None) -> None:
         """Take note of what a frame said, and of the form in which it leaves if that is its own."""
         self._before, self._said = self._said, None
-        if len(events) == 1 and is_run(delta := events[0]):
+        joins = carried is None or carried.key is not None
+        if len(events) == 1 and joins and is_run(delta := events[0]):
             self._said = _Said(delta, delta if carried is None else carried)
         known = self._known
         if known is not None and (self._said is None or not are_alike(known.event, self._said.sent)):
             self._known = None
             if known.total >= _WORTHWHILE:
                 self._attempts = _ATTEMPTS
+
+    def split(self, data: bytes, framer: Framer | None) -> int:
+        """Return where the last whole frame of *data* ends, if a run may go on behind it; else its length."""
+        if framer is None or not (self._known or self._attempts):
+            return len(data)
+        return max((data.rfind(end) + len(end) for end in framer.ends if end in data), default=len(data))
 
     def learn(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> None:
         """Look for a run in *data*, which has been read the ordinary way."""
@@ -79,12 +86,12 @@ class Learner:
 
     def stop(self) -> None:
         """The stream is over, or what comes now has to be looked at."""
-        self.current = self._known = None
+        self.current = None
         self._attempts = 0
 
     def _found(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
         raw, said = _last_frame(data, framer), self._said
-        if not raw or said is None or not dialect.may_miss_deltas:
+        if not (raw and said and dialect.may_miss_deltas and form.may_miss_deltas):
             return None
         pattern = pattern_of(raw, said.delta, framer.anew(), dialect)
         if pattern is None:

@@ -17,6 +17,9 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+
 from ssegate.wire.batching import Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
@@ -109,6 +112,7 @@ class Pipeline:
         self._hold_until = started_at + settings.hold
         self._written_at = started_at
         self._is_paused = False
+        self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
         self._finished_choices: set[int] = set()
         self._finish_until: float | None = None
@@ -141,8 +145,7 @@ class Pipeline:
         self.stats.bytes_in += len(data)
         if self._is_raw:
             self._outflow.raw(data)
-        self._read(data, now)
-        self._learn(data)
+        self._read_ordinarily(data if run is None else run.take_rest() + data, now)
         if self.stats.bytes_in > self._settings.max_stream and self.outcome is None:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
@@ -162,9 +165,22 @@ class Pipeline:
         stats.deltas += run.frames
         stats.generated_bytes += run.size
         run.total += run.frames
+        if isinstance(run.event, Text):
+            self._characters[run.event.choice] += run.characters
         self._clocks.content(now)
         self._outflow.add_run(run, bodies, now)
         return True
+
+    def _read_ordinarily(self, data: bytes, now: float) -> None:
+        """Read *data* frame by frame, but for the beginning of one with which a run may go on."""
+        end = self._learner.split(data, self._framer)
+        self._read(data[:end], now)
+        self._learn(data[:end])
+        if rest := data[end:]:
+            run = self._learner.current
+            if run is None or not run.keep(rest):
+                self._read(rest, now)
+                self._learn(rest)
 
     def _learn(self, data: bytes) -> None:
         """Look for a run in what has just been read, while nothing is under way that a run must not skip."""
@@ -178,6 +194,8 @@ class Pipeline:
 
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
+        if (run := self._learner.current) is not None:
+            self._read(run.take_rest(), now)
         if not self._is_over:
             self._read(b"", now, at_end=True)
         if not self._is_over:
@@ -343,6 +361,11 @@ class Pipeline:
                     pass
                 case Finish() if event.choice == 0:
                     self._outflow.flush(now)
+                case Text():
+                    self._characters[event.choice] += len(event.text)
+                    self._outflow.add(event, now)
+                case Citation():
+                    self._outflow.add(replace(event, place=self._characters[event.choice]), now)
                 case _:
                     self._outflow.add(event, now)
         self._conclude(events, now)

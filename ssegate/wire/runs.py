@@ -12,6 +12,7 @@ not fit, by a single byte, goes the ordinary way. What leaves is the same to the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
@@ -20,7 +21,8 @@ import msgspec
 
 from ssegate.wire.batching import Pace
 from ssegate.wire.dialects.payload import UNREADABLE
-from ssegate.wire.events import Carried, Delta, Event, Frame, Reasoning, Refusal, Text, ToolCall
+from ssegate.wire.errors import WireError
+from ssegate.wire.events import Carried, Delta, Event, Reasoning, Refusal, Text, ToolCall
 from ssegate.wire.formats.encoding import quoted
 from ssegate.wire.seams import Dialect, Framer
 
@@ -31,6 +33,11 @@ _decode_texts = msgspec.json.Decoder(list[str]).decode
 
 _PROBES = ("zq7probe", 'é"\n\\…/8')
 """Texts that occur in no frame, the second with all that JSON and SSE treat in a way of their own."""
+
+_STRING = re.compile(rb'"((?:[^"\\\n]|\\.)*+)"')
+
+_MAX_REST = 64 << 10
+"""Bytes of an unfinished frame that wait here; a larger one is the framer's business, with its bounds."""
 
 _METADATA = (b'{"zq7":1}', b'{"zq7":22,"t":0.5}')
 
@@ -70,13 +77,20 @@ class Pattern:
     tail: bytes
 
     def cut(self, data: bytes) -> list[bytes] | None:
-        """Return the inside of each frame's text, still escaped; None if *data* is anything else."""
+        """Return the inside of each frame's text, still escaped; None unless *data* is whole frames."""
         if not (data.startswith(self.head) and data.endswith(self.tail)):
             return None
         inside = data[len(self.head) : -len(self.tail)]
         # The tail ends a frame's last line, and no JSON string holds the end of a line.
         seam = self.tail + self.head
         return inside.split(seam) if seam in inside else [inside]
+
+    def is_begun(self, rest: bytes) -> bool:
+        """Tell whether *rest* is nothing but the beginning of a frame."""
+        head = self.head
+        if len(rest) > _MAX_REST:
+            return False
+        return head.startswith(rest) or (rest.startswith(head) and b"\n" not in rest[len(head) :])
 
 
 def pattern_of(raw: bytes, event: Delta, framer: Framer, dialect: Dialect) -> Pattern | None:
@@ -89,25 +103,31 @@ def pattern_of(raw: bytes, event: Delta, framer: Framer, dialect: Dialect) -> Pa
         framer: A new one.
         dialect: The stream's; such frames must leave no trace in it.
     """
-    body = body_of(text_of(event))
-    needle = b'"%b"' % body
-    if raw.count(needle) != 1:
+    places = [found.span(1) for found in _STRING.finditer(raw) if _is(found[1], text_of(event))]
+    if len(places) != 1:
         return None
-    at = raw.index(needle) + 1
-    pattern = Pattern(raw[:at], raw[at + len(body) :])
-    for probe in _PROBES:
-        frames = list(framer.feed(pattern.head + body_of(probe) + pattern.tail))
-        if (
-            len(frames) != 1
-            or not framer.is_between
-            or not _says(dialect, frames[0], with_text(event, probe))
-        ):
-            return None
-    return pattern
+    start, end = places[0]
+    pattern = Pattern(raw[:start], raw[end:])
+    if all(_says(framer, dialect, pattern, with_text(event, probe)) for probe in _PROBES):
+        return pattern
+    return None
 
 
-def _says(dialect: Dialect, frame: Frame, event: Delta) -> bool:
-    return dialect.decode(frame) == [event]
+def _is(body: bytes, text: str) -> bool:
+    """Tell whether *body* says *text*, however it is spelt."""
+    try:
+        return _decode_text(b'"%b"' % body) == text
+    except UNREADABLE:
+        return False
+
+
+def _says(framer: Framer, dialect: Dialect, pattern: Pattern, event: Delta) -> bool:
+    """Tell whether a frame of *pattern* with the text of *event* is one frame and says just that."""
+    try:
+        frames = list(framer.feed(pattern.head + body_of(text_of(event)) + pattern.tail))
+        return len(frames) == 1 and framer.is_between and dialect.decode(frames[0]) == [event]
+    except WireError:  # the bytes began inside a frame
+        return False
 
 
 @dataclass(slots=True)
@@ -159,15 +179,16 @@ class Run:
         stencil: How its bodies leave.
         held: Bodies that wait.
         frames: How many frames the last read held.
-        size: The bytes of their text, as UTF-8.
+        size, characters: The length of their text, as UTF-8 and as Unicode.
         total: How many frames there have been.
     """
 
     def __init__(self, event: Delta | Carried, pattern: Pattern, stencil: Stencil, pace: Pace) -> None:
         self.event, self.stencil = event, stencil
         self.held: list[bytes] = []
-        self.frames = self.size = self.total = 0
+        self.frames = self.size = self.characters = self.total = 0
         self._pattern, self._pace = pattern, pace
+        self._rest = b""
         # A carried frame leaves as it came, everything else is written anew.
         self._keeps_escapes = isinstance(event, Carried)
 
@@ -178,20 +199,43 @@ class Run:
 
     def read(self, data: bytes) -> list[bytes] | None:
         """Return the bodies of *data*, as they leave; None if any of it does not fit."""
-        bodies = self._pattern.cut(data)
+        pattern, rest = self._pattern, b""
+        if self._rest:
+            data = self._rest + data
+        if not data.endswith(pattern.tail):
+            end = data.rfind(pattern.tail) + len(pattern.tail)
+            data, rest = data[:end], data[end:]
+            if not pattern.is_begun(rest):
+                return None
+        bodies = pattern.cut(data)
         if bodies is None:
             return None
         try:
-            return self._one(bodies[0]) if len(bodies) == 1 else self._many(bodies)
+            found = self._one(bodies[0]) if len(bodies) == 1 else self._many(bodies)
         except UNREADABLE:
             return None
+        if found is not None:
+            self._rest = rest
+        return found
+
+    def keep(self, rest: bytes) -> bool:
+        """Keep *rest* for the next read if it is the beginning of a frame; tell whether it is."""
+        is_begun = self._pattern.is_begun(rest)
+        if is_begun:
+            self._rest = rest
+        return is_begun
+
+    def take_rest(self) -> bytes:
+        """Give up the beginning of a frame that came at the end of the last read, to be read another way."""
+        rest, self._rest = self._rest, b""
+        return rest
 
     def _one(self, body: bytes) -> list[bytes] | None:
         # Decoding proves all at once: no quote, no control character, whole escapes, valid UTF-8.
         text = _decode_text(b'"%b"' % body)
         if not text:
             return None
-        self.frames, self.size = 1, len(body)
+        self.frames, self.size, self.characters = 1, len(body), len(text)
         if b"\\" not in body:
             return [body]
         self.size = len(text.encode())
@@ -208,7 +252,7 @@ class Run:
             self.size = len("".join(texts).encode())
             if not self._keeps_escapes:
                 bodies = [body_of(text) for text in texts]
-        self.frames = len(bodies)
+        self.frames, self.characters = len(bodies), sum(map(len, texts))
         return bodies if len(texts) == self.frames and all(texts) else None
 
     def hold(self, events: Sequence[Event | Carried]) -> None:

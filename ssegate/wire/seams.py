@@ -98,6 +98,12 @@ class Format(Protocol):
     """
 
     name: ClassVar[str]
+    may_miss_deltas: ClassVar[bool]
+    """
+    Events that differ from the one before in a piece of text alone are written alike and change nothing in
+    the format's state, so it need not write each of them.
+    """
+
     content_type: str
     heartbeat: bytes
     """Keeps a silent connection alive: ``:\\n``, or empty where the format has no room for it."""

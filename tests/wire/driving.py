@@ -25,6 +25,9 @@ class Drive:
     step: nothing leaves before the head may, no event is split over two writes, the outcome is set once and
     nothing comes after it.
 
+    Args:
+        learns: Runs of like frames may be carried without decoding; False: all goes the ordinary way.
+
     Attributes:
         writes: What left for the client, and when.
     """
@@ -36,10 +39,13 @@ class Drive:
         *,
         context: Context | None = None,
         begun: bool = True,
+        learns: bool = True,
         **settings: Any,
     ) -> None:
         context = context or Context(STREAM_ID, created=1_700_000_000)
         self.pipeline = Pipeline(Settings(output=output, **settings), context, started_at=0.0)
+        if not learns:
+            self.pipeline._learner.stop()
         self.writes: list[tuple[float, bytes]] = []
         self._is_framed = output != "raw"
         if begun:

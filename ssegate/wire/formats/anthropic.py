@@ -51,6 +51,7 @@ class Anthropic:
     """
 
     name: ClassVar[str] = "anthropic"
+    may_miss_deltas: ClassVar[bool] = True
     content_type = SSE
     heartbeat = b":\n"
     noop = b'event: ping\ndata: {"type":"ping"}\n\n'

@@ -34,6 +34,7 @@ class Native:
     """Writes the native format; keeps no state."""
 
     name: ClassVar[str] = "native"
+    may_miss_deltas: ClassVar[bool] = True
     content_type = SSE
     heartbeat = b":\n"
     noop = b""

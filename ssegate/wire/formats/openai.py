@@ -40,6 +40,7 @@ class OpenAI:
     """
 
     name: ClassVar[str] = "openai"
+    may_miss_deltas: ClassVar[bool] = True
     content_type = SSE
     heartbeat = b":\n"
 

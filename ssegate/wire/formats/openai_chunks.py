@@ -36,14 +36,12 @@ class Chat:
 
     def __init__(self) -> None:
         self._begun: set[int] = set()
-        self._characters: dict[int, int] = {}
         self._citations: dict[int, int] = {}
 
     def choice(self, event: Event) -> bytes | None:
         match event:
             case Text():
                 member = b'"content":' + quoted(event.text)
-                self._characters[event.choice] = self._characters.get(event.choice, 0) + len(event.text)
             case Reasoning():
                 member = b'"reasoning_content":' + quoted(event.text)
             case ToolCall():
@@ -74,7 +72,7 @@ class Chat:
         points to the place in the text where it came, and is titled by its address. OpenAI's own Python
         helper joins lists by ``index`` and raises at the second annotation that has none.
         """
-        here = self._characters.get(event.choice, 0)
+        here = event.place or 0
         index = self._citations[event.choice] = self._citations.get(event.choice, -1) + 1
         citation = {
             "start_index": here if event.start is None else event.start,

@@ -21,6 +21,7 @@ class SameOllama:
     """One JSON object a line; the one with ``done: true`` is the last, and the upstream's."""
 
     name: ClassVar[str] = "ollama"
+    may_miss_deltas: ClassVar[bool] = True
     content_type = "application/x-ndjson"
     heartbeat = b""
     noop = b""
@@ -47,6 +48,7 @@ class SameText:
     """Bare text, without framing: nothing can be said beside it, neither an end nor an error."""
 
     name: ClassVar[str] = "text"
+    may_miss_deltas: ClassVar[bool] = False
     content_type = "text/plain; charset=utf-8"
     heartbeat = b""
     noop = b""

@@ -243,7 +243,7 @@ def test_the_sdk_accumulates_the_message():
         Text("Hel"),
         Text("lo 😀"),
         Citation("http://a", "A", start=0, end=3),
-        Citation("http://b"),
+        Citation("http://b", place=7),
         ToolCall(0, id="call_1", name="f"),
         ToolCall(0, '{"a"'),
         ToolCall(0, ":1}"),

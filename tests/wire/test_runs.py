@@ -1,0 +1,261 @@
+"""Runs: what is carried without decoding leaves, is counted and is timed as if it had been decoded."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wire.driving import DONE, ROLE, STOP, Drive, chunk, line, message, usage, word
+from wire.recordings import recordings
+
+from ssegate.wire.dialects import DIALECTS
+from ssegate.wire.events import Text
+from ssegate.wire.formats import make
+from ssegate.wire.framing import FRAMINGS
+from ssegate.wire.runs import Pattern, pattern_of, stencil_of
+from ssegate.wire.seams import Context
+
+OUTPUTS = ["native", "openai", "same"]
+BATCHES = [{"batch_delay": 0.04}, {"batch_delay": None}, {"batch_delay": 0.1, "batch_size": 3}]
+
+
+def driven(pieces, output, content_type, **settings):
+    """Drive reads and the pauses before them to the end of the body; return the drive."""
+    drive = Drive(output, content_type, total=None, **settings)
+    now = 0.0
+    for data, pause in pieces:
+        now += pause
+        drive.feed(data, now)
+    drive.close(now + 0.5)
+    return drive
+
+
+def unpadded(writes):
+    """Writes without Anthropic's padding before the last brace, which is no part of what is said."""
+    return [(at, re.sub(rb" +}\n", b"}\n", data)) for at, data in writes]
+
+
+def counted(stats):
+    return {name: value for name, value in asdict(stats).items() if name != "bytes_out"}
+
+
+def carried(drive):
+    """How many frames the run that was known last has carried."""
+    known = drive.pipeline._learner._known
+    return 0 if known is None else known.total
+
+
+def assert_same(pieces, output, content_type="text/event-stream", **settings):
+    """Whether runs are known or not makes no difference to anything that can be seen."""
+    pieces = list(pieces)
+    one = driven(pieces, output, content_type, **settings)
+    other = driven(pieces, output, content_type, learns=False, **settings)
+
+    assert unpadded(one.writes) == unpadded(other.writes)
+    assert counted(one.pipeline.stats) == counted(other.pipeline.stats)
+    assert one.pipeline.outcome == other.pipeline.outcome
+    assert one.pipeline.failure == other.pipeline.failure
+    assert one.pipeline.finish == other.pipeline.finish
+
+
+def frames(body):
+    """A body in reads of a frame each."""
+    end = b"\n\n" if b"\n\n" in body else b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n"
+    parts = body.split(end)
+    return [part + end for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+@pytest.mark.parametrize("metadata", ["every", "off"])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("body", recordings(), ids=str)
+def test_a_recorded_body_leaves_the_same(body, output, metadata):
+    """Frame by frame at a steady pace, several frames a read, and cut anywhere."""
+    chance = random.Random(f"{body} {output}")
+    whole, parts = body.body, frames(body.body)
+    groups = [b"".join(parts[at : at + 7]) for at in range(0, len(parts), 7)]
+    size = max(2, len(whole) // 40)
+    cuts = [whole[at : at + size] for at in range(0, len(whole), size)]
+
+    for reads in (parts, groups, cuts):
+        pieces = [(read, chance.choice([0.0, 0.004, 0.02, 0.045])) for read in reads]
+        for batch in BATCHES:
+            assert_same(pieces, output, body.content_type, metadata=metadata, **batch)
+
+
+texts = st.text(st.sampled_from('ab\n"\\ \u00e9\u2028\U0001f600\x00{}:,\ud83d\ude00'), max_size=4)
+reads = st.lists(
+    st.tuples(st.lists(texts, max_size=5), st.sampled_from([0.0, 0.001, 0.02, 0.04, 0.3])), max_size=12
+)
+
+
+@given(reads, st.sampled_from(OUTPUTS), st.sampled_from(BATCHES), st.randoms())
+def test_no_text_makes_a_difference(said, output, batch, chance):
+    """Quotes, escapes, halves of characters, empty texts; some frames cut in two by the network."""
+    pieces = [(ROLE + word("Hello") + word(" you"), 0.1)]
+    rest = b""
+    for words, pause in said:
+        data = rest + b"".join(map(word, words))
+        keep = chance.randrange(len(data) + 1) if data and chance.random() < 0.3 else len(data)
+        data, rest = data[:keep], data[keep:]
+        pieces.append((data, pause))
+    pieces.append((rest + STOP + usage(3, 4) + DONE, 0.02))
+
+    assert_same([piece for piece in pieces if piece[0]], output, **batch)
+
+
+OTHERS = {
+    "an unescaped quote": word("x").replace(b'"x"', b'"a","b":"c"'),
+    "broken json": word("x").replace(b'"x"', b'"x'),
+    "a control character": word("x").replace(b'"x"', b'"a\tb"'),
+    "no utf-8": word("x").replace(b'"x"', b'"\xff"'),
+    "half an escape": word("x").replace(b'"x"', b'"\\u12"'),
+    "another choice": word("x", choice=1),
+    "reasoning": chunk({"reasoning_content": "hm"}),
+    "a comment": b": ping\n\n",
+    "two data lines": b"data: {\ndata: }\n\n",
+    "an error": b'data: {"error": {"message": "no", "type": "t"}}\n\n',
+    "usage": usage(1, 2),
+    "finish": STOP,
+}
+
+
+@pytest.mark.parametrize("place", ["alone", "before", "after", "between"])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_what_does_not_fit_goes_the_ordinary_way(other, output, place):
+    """A frame of another kind inside a run, alone in its read or beside frames of the run."""
+    around = {
+        "alone": other,
+        "before": word("l") + other,
+        "after": other + word("r"),
+        "between": word("l") + other + word("r"),
+    }
+    run = [(word(f" w{n}"), 0.02) for n in range(6)]
+    pieces = [(ROLE, 0.1), *run, (around[place], 0.02), *run, (STOP + usage(3, 4) + DONE, 0.02)]
+
+    assert_same(pieces, output)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_most_of_a_stream_is_carried(output):
+    """A run is known after two frames; odd texts do not end it."""
+    pieces = [(word(f' "{n}"\n\u00e9\\'), 0.02) for n in range(100)]
+
+    assert carried(driven([(ROLE, 0.1), *pieces], output, "text/event-stream")) >= 95
+
+
+@pytest.mark.parametrize(
+    ("frame", "content_type"),
+    [
+        (
+            lambda text: message(
+                type="content_block_delta", index=0, delta={"type": "text_delta", "text": text}
+            ),
+            "text/event-stream",
+        ),
+        (lambda text: line(message={"content": text}, done=False), "application/x-ndjson"),
+        (lambda text: word(text).replace(b"\n", b"\r\n"), "text/event-stream"),
+    ],
+    ids=["anthropic", "ollama", "crlf"],
+)
+def test_every_dialect_has_runs(frame, content_type):
+    """Nothing in a run belongs to one dialect or framing."""
+    pieces = [(frame(f"t{n}"), 0.02) for n in range(100)]
+
+    assert carried(driven(pieces, "native", content_type)) >= 95
+
+
+def test_large_reads_are_carried_whole():
+    """A read may end inside a frame: its beginning waits for the next read."""
+    body = b"".join(word(f" w{n}") for n in range(1000))
+    pieces = [(body[at : at + 4001], 0.01) for at in range(0, len(body), 4001)]
+    drive = driven([(ROLE, 0.1), *pieces], "native", "text/event-stream")
+
+    assert carried(drive) > 900
+
+
+def test_a_body_that_ends_inside_a_frame_is_cut():
+    """The beginning that waited is no frame."""
+    run = [(word(f" w{n}"), 0.02) for n in range(6)]
+    pieces = [*run, (word("a") + word("b")[:-20], 0.02)]
+
+    assert_same(pieces, "native")
+    assert driven(pieces, "native", "text/event-stream").pipeline.outcome == "truncated"
+
+
+def test_streams_within_their_bounds():
+    """A run ends where the stream has become too large, at the same byte."""
+    pieces = [(word(f" w{n}"), 0.02) for n in range(60)]
+
+    assert_same(pieces, "native", max_stream=5000)
+    assert driven(pieces, "native", "text/event-stream", max_stream=5000).pipeline.outcome == "too_large"
+    assert_same([*pieces, (word("x" * 9000), 0.02)], "native", max_event=6000)
+
+
+# Proofs
+
+
+def proven(raw, text):
+    framer, dialect = FRAMINGS["sse"](1 << 20), DIALECTS["openai"]()
+    dialect.decode(next(framer.feed(word("first"))))
+    return pattern_of(raw, Text(text), framer.anew(), dialect)
+
+
+def test_a_pattern_is_what_surrounds_the_text():
+    """Framing included."""
+    raw = word("n\u00e9\n")  # with escapes
+    found = proven(raw, "n\u00e9\n")
+
+    assert found is not None
+    assert found.head + b"n\\u00e9\\n" + found.tail == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (word("index"), "index"),  # a key of that name: which one is the text?
+        (word("needle") + word("needle"), "needle"),
+        (word("needle")[9:], "needle"),
+        (word("needle")[:-1], "needle"),
+        (STOP, "stop"),
+    ],
+)
+def test_no_pattern_without_proof(raw, text):
+    """Where it is not certain that one string is the text, nothing is assumed."""
+    assert proven(raw, text) is None
+
+
+def test_only_whole_frames_are_cut():
+    """Frames come apart at the seam, and nothing else is taken."""
+    pattern = Pattern(b'{"t":"', b'"}\n')
+
+    assert pattern.cut(b'{"t":"a"}\n') == [b"a"]
+    assert pattern.cut(b'{"t":"a"}\n{"t":"b"}\n') == [b"a", b"b"]
+    assert pattern.cut(b'{"t":"a"}') is None
+    assert pattern.cut(b'"}\n') is None
+
+
+@pytest.mark.parametrize("name", ["native", "openai"])
+def test_a_stencil_is_what_surrounds_text_and_metadata(name):
+    """It writes what the format writes, for any text."""
+    form = make(name, "auto", Context("st-1", 1))
+    form.encode(Text("the first is another"), b"")
+    found = stencil_of(form.encode, Text, has_metadata=True)
+
+    assert found is not None
+    written = found.before + b"a\\nb" + found.between + b'{"n":1}' + found.after
+    assert [written] == form.encode(Text("a\nb"), b'{"n":1}')
+
+
+def test_no_stencil_of_what_counts():
+    """A format that numbers its events has none: every event differs in more than its text."""
+    numbers = iter(range(9))
+
+    def encode(event, metadata):
+        return [b'data: {"n":%d,"t":"%b"}\n\n' % (next(numbers), event.text.encode())]
+
+    assert stencil_of(encode, Text, has_metadata=False) is None
