@@ -100,7 +100,13 @@ class Connection(RequestHandler):
 
 
 class ConnectionServer(web.Server):
-    """Makes a ``Connection`` for every client."""
+    """
+    Makes a ``Connection`` for every client.
+
+    Attributes:
+        max_connections: As many there may be at the same time; who comes then is closed.
+        keepalive: Seconds that a new connection may be idle, for all its life.
+    """
 
     def __init__(
         self,
@@ -111,7 +117,7 @@ class ConnectionServer(web.Server):
     ) -> None:
         super().__init__(handler, handler_cancellation=True)
         self.max_connections = max_connections
-        self._keepalive = keepalive
+        self.keepalive = keepalive
 
     def __call__(self) -> Connection:
         """Make the protocol of one new connection."""
@@ -120,7 +126,7 @@ class ConnectionServer(web.Server):
             loop=self._loop,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=self._keepalive,
+            keepalive_timeout=self.keepalive,
             max_field_size=32_768,
             max_line_size=16_384,
             lingering_time=1.0,

@@ -14,6 +14,8 @@ import aiohttp
 import pytest
 from simulate.peer import Heard, events, talk, until
 
+from ssegate.config import parse
+from ssegate.gate import Gate
 from ssegate.simulate import Behaviour
 from ssegate.simulate.text import pieces
 
@@ -213,22 +215,27 @@ class Reloaded:
     """A running gate and the file it was started with."""
 
     def __init__(self, running: Any, file: Path) -> None:
-        self.running, self._file = running, file
-        ports = {"listen": running.url, "admin": running.admin_url}
-        self._ports = "".join(f"{key}: {url.removeprefix('http://')}\n" for key, url in ports.items())
+        self.running, self.file = running, file
+        self._times = 0
 
     async def write(self, text: str, how: str = "SIGHUP") -> Any:
-        """Change the file, keeping the ports, and have it read; return the answer if it was asked for."""
-        self._file.write_text(self._ports + text, "utf-8")
+        """Change the file and have it read; return the answer if it was asked for, else the log line."""
+        self.file.write_text(on_free_ports(text), "utf-8")
         return await self.read(how)
 
     async def read(self, how: str = "SIGHUP") -> Any:
+        self._times += 1
+        answer = None
         if how == "POST":
-            return await asked(f"{self.running.admin_url}/-/reload", "POST")
-        seen = len(self.running.log)
-        self.running.send(signal.SIGHUP)
-        await until(lambda: any("reload" in line["event"] for line in self.running.log[seen:]))
-        return next(line for line in self.running.log[seen:] if "reload" in line["event"])
+            answer = await asked(f"{self.running.admin_url}/-/reload", "POST")
+        else:
+            self.running.send(signal.SIGHUP)
+        await until(lambda: len(self._told) == self._times)
+        return answer or self._told[-1]
+
+    @property
+    def _told(self) -> list[dict[str, Any]]:
+        return [line for line in self.running.log if "reload" in line["event"]]
 
     async def last_worked(self) -> float:
         return leaks.total(await metrics(self.running), "ssegate_config_last_reload_successful")
@@ -237,10 +244,7 @@ class Reloaded:
 @pytest.fixture
 async def reloading(run_gate: Any, tmp_path: Path) -> Any:
     async def start(text: str) -> Reloaded:
-        # The ports that were free at the start have to stand in the file: listeners need a restart.
-        first = Reloaded(await run_gate(text), tmp_path / "gate1.yaml")
-        first._file.write_text(first._ports.replace("127.0.0.1:0", "") + text, "utf-8")
-        return first
+        return Reloaded(await run_gate(text), tmp_path / "gate1.yaml")
 
     return start
 
@@ -296,7 +300,7 @@ async def test_a_broken_file_changes_nothing(reloading: Any, simulator: Any):
         heard = await talk(gate.running.url, PATH, {"stream": True}, X_Simulate="rate=0; tokens=2")
         assert told(heard) == ("", None), what
 
-    gate._file.unlink()
+    gate.file.unlink()
     assert (await gate.read())["event"] == "reload_failed"
     assert told(await stream) == ("", None)
     assert (await gate.write(good))["event"] == "reloaded"
@@ -306,20 +310,123 @@ async def test_a_broken_file_changes_nothing(reloading: Any, simulator: Any):
     assert leaks.total(text, "ssegate_config_reloads_total", result="success") == 1
 
 
-async def test_what_needs_a_restart_says_so(reloading: Any, simulator: Any):
-    """Another ``listen`` or ``admin`` is no error, but the listeners stay and it is said."""
+async def test_what_needs_a_restart_says_so(reloading: Any, simulator: Any, tmp_path: Path):
+    """Listeners stay where they were started; every reload whose file wants them elsewhere says so."""
     upstream = await simulator(Behaviour(tokens=2))
-    gate = await reloading(config(upstream.url))
-    gate._ports = "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\n"
+    same = config(upstream.url)
+    gate = await reloading(same)
+    certificate = self_signed(tmp_path / "both.pem")
+    elsewhere = "listen: 127.0.0.1:1\nadmin: 127.0.0.1:2\n" + same
 
-    status, _, body = await gate.write(config(upstream.url), "POST")
+    async def hint(text: str) -> str:
+        status, _, body = await gate.write(text, "POST")
+        assert status == 200
+        return body["message"]
 
-    assert status == 200
-    assert "restart" in body["message"]
-    assert "listen" in body["message"]
-    assert "admin" in body["message"]
+    assert await hint(elsewhere) == "reloaded; restart for: listen, admin"
+    assert await hint(elsewhere) == "reloaded; restart for: listen, admin", "still not where it should be"
+    assert await hint("admin: off\n" + same) == "reloaded; restart for: admin"
+    assert await hint(f"tls: {{cert: {certificate}, key: {certificate}}}\n" + same) == (
+        "reloaded; restart for: tls"
+    )
+    assert (await gate.write(elsewhere))["restart_for"] == ["listen", "admin"]
     assert told(await talk(gate.running.url, PATH, {"stream": True})) == ("", None)
     assert (await asked(f"{gate.running.admin_url}/-/ready"))[0] == 200
+    assert await hint(same) == "reloaded"
+
+
+async def test_an_admin_token_is_changed_at_once(reloading: Any):
+    """A new token is taken, the old one is worth nothing, and nothing asks for a restart."""
+    text = "admin: {listen: 127.0.0.1:0%s}\n" + config("http://127.0.0.1:9")
+    gate = await reloading(text % "")
+    far = {"X-Forwarded-For": "203.0.113.9"}
+
+    async def statuses(*tokens: str) -> list[int]:
+        url = f"{gate.running.admin_url}/-/streams"
+        return [(await asked(url, Authorization=f"Bearer {token}", **far))[0] for token in tokens]
+
+    assert await statuses("first", "second") == [403, 403]
+    assert (await gate.write(text % ", token: first"))["restart_for"] is None
+    assert await statuses("first", "second") == [200, 401]
+    assert (await gate.write(text % ", token: second", "POST"))[2]["message"] == "reloaded"
+    assert await statuses("first", "second") == [401, 200]
+    assert (await gate.write("admin: off\n" + config("http://127.0.0.1:9")))["restart_for"] == ["admin"]
+    assert await statuses("first", "second") == [403, 403]
+
+
+async def test_new_connections_have_the_new_limits(reloading: Any, simulator: Any):
+    """``keepalive`` and ``max_connections`` are those of the file when a client connects."""
+    upstream = await simulator(Behaviour(tokens=2))
+    gate = await reloading(config(upstream.url))
+    async with calling(gate.running.url) as before:
+        before.ask("/health", method="GET")
+        await before.until(b"healthy")
+
+        await gate.write("keepalive: 300ms\nmax_connections: 2\n" + config(upstream.url))
+
+        async with calling(gate.running.url) as second, calling(gate.running.url) as third:
+            third.ask("/health", method="GET")
+            assert await third.rest() == b"", "one more than may be"
+            second.ask("/health", method="GET")
+            await second.until(b"healthy")
+            assert await second.rest() == b'"}', "closed after the new keepalive"
+        before.ask("/health", method="GET")
+        await before.until(b"healthy")
+
+
+def shown_by(url: str) -> bytes:
+    """Return the certificate that a new connection to *url* is shown."""
+    host, _, port = url.removeprefix("https://").rpartition(":")
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, int(port)), timeout=5))
+
+
+def in_file(file: Path) -> bytes:
+    """Return the certificate in *file*."""
+    text = file.read_text()
+    return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERT") :])
+
+
+async def test_a_renewed_certificate_is_shown(reloading: Any, simulator: Any, tmp_path: Path):
+    """After a reload new connections see the new pair, of whatever kind; a running stream does not notice."""
+    upstream = await simulator(Behaviour(tokens=20, rate=20))
+    file = self_signed(tmp_path / "both.pem", key="rsa")
+    text = f"tls: {{cert: {file}, key: {file}}}\n" + config(upstream.url)
+    gate = await reloading(text)
+    url, rsa = gate.running.url, in_file(file)
+    async with calling(url, tls=ssl.create_default_context(cafile=file)) as client:
+        client.ask(PATH, Connection="close")
+        await client.until(b"token")
+        assert await asyncio.to_thread(shown_by, url) == rsa
+
+        for key in ("ec", "rsa"):
+            renewed = in_file(self_signed(file, key=key))
+            assert await asyncio.to_thread(shown_by, url) != renewed
+            assert (await gate.write(text))["event"] == "reloaded"
+            assert await asyncio.to_thread(shown_by, url) == renewed
+
+        assert b'"finish_reason":"stop"' in await client.rest()
+
+
+async def test_a_bad_certificate_changes_nothing(reloading: Any, simulator: Any, tmp_path: Path):
+    """A pair that cannot be used keeps the whole old file in force, and it is told like any other problem."""
+    upstream = await simulator(Behaviour(tokens=2))
+    file, other = self_signed(tmp_path / "both.pem"), self_signed(tmp_path / "other.pem")
+    text = f"tls: {{cert: {file}, key: {file}}}\n" + config(upstream.url)
+    gate = await reloading(text)
+    good = in_file(file)
+    certificate = file.read_text()[file.read_text().index("-----BEGIN CERT") :]
+    key_of_another = other.read_text().partition("-----BEGIN CERT")[0]
+    bad = {"none": "this is no certificate", "another's key": key_of_another + certificate}
+
+    for what, content in bad.items():
+        file.write_text(content)
+        line = await gate.write(text.replace(PATH, "/elsewhere"))
+        assert (line["event"], line["level"]) == ("reload_failed", "error"), what
+        assert str(file) in line["error"], what
+        assert await gate.last_worked() == 0, what
+        status, _, body = await gate.read("POST")
+        assert (status, body["code"]) == (500, "bad_config"), what
+        assert await asyncio.to_thread(shown_by, gate.running.url) == good, what
 
 
 # Starting
@@ -349,11 +456,14 @@ async def test_what_cannot_be_had_is_one_clear_line(tmp_path: Path, simulator: A
     upstream = await simulator()
     taken = upstream.url.removeprefix("http://")
     (tmp_path / "bad.pem").write_text("this is no certificate")
+    (tmp_path / "file").write_text("this is no socket")
     self_signed(tmp_path / "good.pem")
     first_lines = {
         "listen": f"listen: {taken}",
         "admin": f"admin: {taken}",
         "directory": "listen: unix:/nonexistent/dir/socket",
+        "file": f"listen: unix:{tmp_path}/file",
+        "long": f"listen: unix:{tmp_path}/{'x' * 200}",
         "certificate": f"tls: {{cert: {tmp_path}/bad.pem, key: {tmp_path}/bad.pem}}",
         "no certificate": f"tls: {{cert: {tmp_path}/no.pem, key: {tmp_path}/no.pem}}",
     }
@@ -372,9 +482,30 @@ async def test_what_cannot_be_had_is_one_clear_line(tmp_path: Path, simulator: A
         assert code == 1, (what, err)
         assert len(err.strip().splitlines()) == 1, (what, err)
         assert err.startswith("ssegate: "), what
-    assert taken.rpartition(":")[2] in results["listen"][2]
-    assert taken.rpartition(":")[2] in results["admin"][2]
+    for what in ("listen", "admin"):
+        assert results[what][2] == f"ssegate: cannot listen on {taken}: Address already in use\n"
+    said = "cannot listen on unix:/nonexistent/dir/socket: No such file or directory"
+    assert results["directory"][2] == f"ssegate: {said}\n"
+    assert (tmp_path / "file").read_text() == "this is no socket"
     assert "bad.pem" in results["certificate"][2]
+
+
+@pytest.mark.parametrize("what", ["admin", "tls"])
+async def test_what_fails_to_start_leaves_nothing(what: str, simulator: Any, tmp_path: Path):
+    """The address that could be had is free again; no session, task or descriptor stays."""
+    upstream = await simulator()
+    (tmp_path / "bad.pem").write_text("this is no certificate")
+    line = {
+        "admin": f"admin: {upstream.url.removeprefix('http://')}",
+        "tls": f"tls: {{cert: {tmp_path}/bad.pem, key: {tmp_path}/bad.pem}}",
+    }[what]
+    text = on_free_ports(f"listen: unix:{tmp_path}/socket\n{line}\n" + config(upstream.url))
+    gate = Gate(parse(text, "test.yaml", env={}))
+
+    with pytest.raises(OSError, match=r"cannot listen on|bad\.pem"):
+        await gate.start()
+
+    assert not (tmp_path / "socket").exists()
 
 
 # Listeners
@@ -429,8 +560,23 @@ async def test_a_socket_left_by_a_crash_is_no_obstacle(run_gate: Any, simulator:
     await crashed.ended()
     assert (tmp_path / "socket").exists()
 
-    await run_gate(text)
+    again = await run_gate(text)
 
+    assert (await over_socket(tmp_path / "socket", "/health"))[0] == 200
+    assert await again.stop() == 0
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_the_socket_of_another_gate_is_taken(run_gate: Any, tmp_path: Path):
+    """A socket that somebody answers on is left to him: exit 1 with one clear line, as with a port."""
+    text = f"listen: unix:{tmp_path}/socket\n" + config("http://127.0.0.1:9")
+    await run_gate(text)
+    (tmp_path / "second.yaml").write_text(on_free_ports(text))
+
+    code, _, err = await run(tmp_path / "second.yaml")
+
+    said = f"ssegate: cannot listen on unix:{tmp_path}/socket: Address already in use\n"
+    assert (code, err) == (1, said)
     assert (await over_socket(tmp_path / "socket", "/health"))[0] == 200
 
 
