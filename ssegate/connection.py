@@ -42,6 +42,21 @@ class Connection(RequestHandler):
         """The stream that is being sent on this connection."""
         self._is_refused = False
 
+    @property
+    def is_busy(self) -> bool:
+        """A request has been read and is not answered, or its answer has not all left."""
+        if self._manager is None or self.transport is None:
+            return False  # gone, or cut
+        if self.transport.get_write_buffer_size() > 0:
+            return True
+        awaits_request = self._waiter is not None and not self._waiter.done()
+        return not (awaits_request or self.transport.is_closing())
+
+    def end_body(self, error: Exception) -> None:
+        """Have the handler meet *error* where it waits for the rest of its request's body."""
+        if self._current_request is not None:
+            self._current_request._cancel(error)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
         # uvloop's transports have the methods, not the base class.
@@ -118,6 +133,10 @@ class ConnectionServer(web.Server):
         super().__init__(handler, handler_cancellation=True)
         self.max_connections = max_connections
         self.keepalive = keepalive
+
+    def busy(self) -> list[Connection]:
+        """Return the connections that have a request in flight, from its head to the end of its answer."""
+        return [one for one in self.connections if isinstance(one, Connection) and one.is_busy]
 
     def __call__(self) -> Connection:
         """Make the protocol of one new connection."""

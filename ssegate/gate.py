@@ -1,13 +1,14 @@
 """
 The gate as a whole: listeners, configuration and its reload, drain and end.
 
-A gate drains by refusing new requests while the running streams go on; its listeners stay open, so that who
-asks is told to come back instead of meeting a closed port.
+A gate drains by refusing new requests while those that it has read the head of are served to their end; its
+listeners stay open, so that who asks is told to come back instead of meeting a closed port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +26,20 @@ from ssegate.metrics import Metrics
 from ssegate.server import DataPort
 from ssegate.streams import Streams
 from ssegate.upstream import Upstreams
-from ssegate.wire.errors import ConfigError
+from ssegate.wire.errors import ClientError, ConfigError
 from ssegate.wire.events import Failure
 
 __all__ = ["Gate"]
 
 _LAG_SECONDS = 0.5
-_FAREWELL_SECONDS = 1.0
+_FAREWELL_SECONDS = 0.5
 """How long the last streams may take to tell their readers ``shutting_down``."""
+
+_CUT_SECONDS = 0.1
+"""How long aiohttp waits, twice, for what did not end by itself: the whole end takes less than a second."""
+
+_LOOK_SECONDS = 0.05
+"""How often a drain looks whether the last answers have left."""
 
 
 class Gate:
@@ -59,6 +66,7 @@ class Gate:
         self._listener: Listener | None = None
         self._admin: AppRunner | None = None
         self._admin_listener: Listener | None = None
+        self._drain_begun = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
         self._log = logs.get_logger()
 
@@ -98,26 +106,19 @@ class Gate:
         )
         self._listener = await Listener.take(config.listen, self._connections, tls)
         if config.admin is not None:
-            self._admin = AppRunner(admin_app(self), access_log=None, handle_signals=False)
+            self._admin = AppRunner(
+                admin_app(self), access_log=None, handle_signals=False, shutdown_timeout=_CUT_SECONDS
+            )
             await self._admin.setup()
             assert self._admin.server is not None
             self._admin_listener = await Listener.take(config.admin.listen, self._admin.server)
 
     async def stop(self) -> None:
         """Close everything at once; what still runs is told ``shutting_down``."""
-        self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
         if self._listener is not None:
             self._listener.close()
-        try:
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self.streams.drained()
-        except TimeoutError:
-            pass  # readers that do not read are cut with their connections below
         if self._connections is not None:
-            # Idle connections close by themselves when told to; only those that do not are waited for.
-            self._connections.pre_shutdown()
-            await asyncio.sleep(0)
-            await self._connections.shutdown(_FAREWELL_SECONDS / 4)
+            await self._end_connections(self._connections)
         if self._admin_listener is not None:
             self._admin_listener.close()
         if self._admin is not None:
@@ -126,15 +127,41 @@ class Gate:
             self._lag.cancel()
         await self.upstreams.stop()
 
+    async def _end_connections(self, connections: ConnectionServer) -> None:
+        farewell = Failure("shutting_down", "the gate is shutting down")
+        self.streams.end_all(farewell)
+        for connection in connections.busy():
+            connection.end_body(ClientError(farewell.code, farewell.message))
+        # Readers that do not read are cut with their connections.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._quiet(connections)
+        # Idle connections close by themselves when told to; only those that do not are waited for.
+        connections.pre_shutdown()
+        await asyncio.sleep(0)
+        await connections.shutdown(_CUT_SECONDS)
+
+    async def drain_begun(self) -> None:
+        """Wait until somebody says ``begin_drain``."""
+        await self._drain_begun.wait()
+
     async def drained(self) -> None:
-        """Wait until nothing runs any more, at most ``drain`` seconds."""
+        """Wait until all that was asked before is answered, at most ``drain`` seconds."""
+        assert self._connections is not None
         try:
             async with asyncio.timeout(self.config.drain):
-                await self.streams.drained()
-                while self._port.in_flight:
-                    await asyncio.sleep(0.05)
+                await self._quiet(self._connections)
         except TimeoutError:
-            self._log.warning("drain_timeout", streams=len(self.streams))
+            requests = len(self._connections.busy())
+            self._log.warning("drain_timeout", streams=len(self.streams), requests=requests)
+
+    async def _quiet(self, connections: ConnectionServer) -> None:
+        """Wait until no stream runs, and each request that is in flight now has its whole answer."""
+        # Who asks later is refused at once; however many do, the end does not wait for them.
+        busy = connections.busy()
+        while len(self.streams) or any(connection.is_busy for connection in busy):
+            await self.streams.drained()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -180,9 +207,10 @@ class Gate:
         return stream is not None
 
     def begin_drain(self) -> None:
-        """Refuse new requests from now on."""
+        """Refuse new requests from now on, and end with the last answer."""
         if not self.draining:
             self.draining = True
+            self._drain_begun.set()
             self._log.info("draining", streams=len(self.streams))
 
     def reload(self) -> tuple[bool, str]:

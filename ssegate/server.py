@@ -50,15 +50,9 @@ class Shared(Protocol):
 
 
 class DataPort:
-    """
-    Handles the requests of the data port.
-
-    Attributes:
-        in_flight: Requests being passed through; they are no counted streams.
-    """
+    """Handles the requests of the data port."""
 
     def __init__(self, shared: Shared) -> None:
-        self.in_flight = 0
         self._shared = shared
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
@@ -177,7 +171,6 @@ class DataPort:
 
     async def _pass(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         """Pass a request for which no stream was wanted through, and its answer back as it is."""
-        self.in_flight += 1
         report = exchange.report()
         try:
             return await self._passed(exchange, route, planned, report)
@@ -185,7 +178,6 @@ class DataPort:
             report.status, report.code = report.status or 499, "client_gone"
             raise
         finally:
-            self.in_flight -= 1
             if exchange.upstream is not None:
                 exchange.upstream.close()
             self._book_request(exchange, report)

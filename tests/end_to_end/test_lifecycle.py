@@ -102,12 +102,58 @@ async def test_draining(how: str, run_gate: Any, simulator: Any):
 
     assert told(heard := await stream) == ("", None)
     assert "".join(data.get("token", "") for _, data in events(heard.body)) == "".join(pieces(30, 0))
-    if how == "POST /-/drain":
-        running.send(signal.SIGTERM)
     assert await running.ended(within=5) == 0
     assert not running.errors
     (ended,) = [line for line in running.log if line["event"] == "stream"]
     assert ended["outcome"] == "completed"
+
+
+async def drained_by_hook(running: Any) -> None:
+    """Ask to drain over the admin port, as a preStop hook does, and wait until the log says so."""
+    assert (await asked(f"{running.admin_url}/-/drain", "POST"))[0] == 202
+    await until(lambda: any(line["event"] == "draining" for line in running.log))
+
+
+async def test_a_signal_after_the_hook_does_not_hurry(run_gate: Any, simulator: Any):
+    """POST /-/drain is no signal, however often it comes: the SIGTERM that follows lets the drain go on."""
+    upstream = await simulator(Behaviour(tokens=30, rate=20))
+    running = await run_gate(config(upstream.url))
+    stream = streaming(running.url)
+    await until(lambda: upstream.open_streams == 1)
+
+    await drained_by_hook(running)
+    await drained_by_hook(running)
+    running.send(signal.SIGTERM)
+
+    assert told(heard := await stream) == ("", None)
+    assert "".join(data.get("token", "") for _, data in events(heard.body)) == "".join(pieces(30, 0))
+    assert await running.ended(within=5) == 0
+
+
+async def test_the_second_signal_after_the_hook_hurries(run_gate: Any, simulator: Any):
+    """Whoever signals twice means it: exit 1 at once."""
+    upstream = await simulator(Behaviour(fault="infinite", rate=50))
+    running = await run_gate(config(upstream.url))
+    stream = streaming(running.url)
+    await until(lambda: upstream.open_streams == 1)
+
+    await drained_by_hook(running)
+    running.send(signal.SIGTERM)
+    assert (await asked(f"{running.admin_url}/-/ready"))[0] == 503  # the two are not to arrive as one
+    running.send(signal.SIGTERM)
+
+    assert told(await stream) == ("error", "shutting_down")
+    assert await running.ended(within=5) == 1
+
+
+async def test_the_hook_alone_ends_an_idle_gate(run_gate: Any):
+    """With nothing to wait for, POST /-/drain is answered and the process ends with 0."""
+    running = await run_gate(config("http://127.0.0.1:9"))
+
+    assert (await asked(f"{running.admin_url}/-/drain", "POST"))[::2] == (202, {"status": "draining"})
+
+    assert await running.ended(within=5) == 0
+    assert not running.errors
 
 
 async def test_the_drain_has_an_end(run_gate: Any, simulator: Any):
@@ -191,6 +237,96 @@ async def test_requests_without_a_stream_are_waited_for(run_gate: Any, simulator
     heard = await answer
     assert heard.status == 200
     assert json.loads(heard.body)["choices"][0]["message"]["content"] == "".join(pieces(5, 0))
+    assert await running.ended(within=5) == 0
+
+
+BODY = json.dumps({"stream": True}).encode()
+
+
+def post(length: int, *rest: str) -> bytes:
+    head = [f"POST {PATH} HTTP/1.1", "Host: gate", "Content-Type: application/json", *rest]
+    return "\r\n".join([*head, f"Content-Length: {length}", "", ""]).encode()
+
+
+@pytest.mark.parametrize("sent", [0, 5], ids=["head only", "half a body"])
+async def test_a_request_that_is_being_read_is_waited_for(sent: int, run_gate: Any, simulator: Any):
+    """A request counts from its head on: it is served to its end. Half a head does not count."""
+    upstream = await simulator(Behaviour(tokens=10, rate=20))
+    running = await run_gate(config(upstream.url))
+    async with calling(running.url) as client, calling(running.url) as half_a_head:
+        half_a_head.send(b"POST / HTTP/1.1\r\nHo")
+        client.send(post(len(BODY), "Connection: close", "Expect: 100-continue") + BODY[:sent])
+        await client.until(b"100 Continue\r\n\r\n")
+
+        running.send(signal.SIGTERM)
+        await until(lambda: any(line["event"] == "draining" for line in running.log))
+        refused = await talk(running.url, PATH, {"stream": True})
+        await asyncio.sleep(0.2)
+        client.send(BODY[sent:])
+
+        heard = Heard(await client.rest(), "fin")
+        assert await half_a_head.rest() == b""
+    assert (refused.status, json.loads(refused.body)["code"]) == (503, "draining")
+    assert (heard.status, told(heard)) == (200, ("", None))
+    assert await running.ended(within=5) == 0
+
+
+async def test_a_request_that_is_never_sent_whole_is_not_waited_for_longer(run_gate: Any, simulator: Any):
+    """After ``drain`` a request that is still being read is told ``shutting_down``; the exit code is 0."""
+    upstream = await simulator()
+    running = await run_gate(config(upstream.url, drain="300ms"))
+    async with calling(running.url) as client:
+        client.send(post(len(BODY), "Expect: 100-continue") + BODY[:5])
+        await client.until(b"100 Continue\r\n\r\n")
+
+        running.send(signal.SIGTERM)
+
+        heard = Heard(await client.rest(), "fin")
+    assert (heard.status, json.loads(heard.body)["code"]) == (503, "shutting_down")
+    assert await running.ended(within=5) == 0
+    (line,) = [line for line in running.log if line["event"] == "request"]
+    assert (line["status"], line["code"]) == (503, "shutting_down")
+    assert not upstream.requests
+
+
+async def test_refused_requests_do_not_prolong_the_drain(run_gate: Any, simulator: Any):
+    """However many are refused meanwhile, the process ends with the last answer it owes."""
+    upstream = await simulator(Behaviour(tokens=10, rate=20))
+    running = await run_gate(config(upstream.url))
+    stream = streaming(running.url)
+    await until(lambda: upstream.open_streams == 1)
+    running.send(signal.SIGTERM)
+    await until(lambda: any(line["event"] == "draining" for line in running.log))
+    async with calling(running.url) as pest:
+        pest.send(post(1 << 20))  # refused at once, and its body never comes
+        assert b" 503 " in await pest.until(b"\r\n\r\n")
+
+        assert told(await stream) == ("", None)
+        assert await running.ended(within=5) == 0
+
+
+async def test_a_slow_reader_gets_the_end_of_its_answer(run_gate: Any, simulator: Any):
+    """The process does not end before the last bytes of an answer have left, though its stream is over."""
+    upstream = await simulator(Behaviour(tokens=6000, rate=0))
+    running = await run_gate(config(upstream.url).replace("heartbeat: off", "batch: off"))
+
+    async def states() -> list[str]:
+        return [row["state"] for row in (await asked(f"{running.admin_url}/-/streams"))[2]["streams"]]
+
+    async with calling(running.url, receive_buffer=4096) as client:
+        client.ask(PATH, Connection="close")
+        while await states() != ["blocked"]:
+            await asyncio.sleep(0.01)
+        while await states():
+            await client.reader.read(1 << 10)
+
+        running.send(signal.SIGTERM)
+        await until(lambda: any(line["event"] == "draining" for line in running.log))
+        await asyncio.sleep(0.3)
+
+        rest = await client.rest()
+    assert len(rest) > 1 << 16, "the client had not read all of it before"
+    assert rest.endswith(b"\r\n0\r\n\r\n")
     assert await running.ended(within=5) == 0
 
 
