@@ -52,11 +52,6 @@ class Connection(RequestHandler):
         awaits_request = self._waiter is not None and not self._waiter.done()
         return not (awaits_request or self.transport.is_closing())
 
-    def end_body(self, error: Exception) -> None:
-        """Have the handler meet *error* where it waits for the rest of its request's body."""
-        if self._current_request is not None:
-            self._current_request._cancel(error)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
         # uvloop's transports have the methods, not the base class.

@@ -26,7 +26,7 @@ from ssegate.metrics import Metrics
 from ssegate.server import DataPort
 from ssegate.streams import Streams
 from ssegate.upstream import Upstreams
-from ssegate.wire.errors import ClientError, ConfigError
+from ssegate.wire.errors import ConfigError
 from ssegate.wire.events import Failure
 
 __all__ = ["Gate"]
@@ -128,10 +128,8 @@ class Gate:
         await self.upstreams.stop()
 
     async def _end_connections(self, connections: ConnectionServer) -> None:
-        farewell = Failure("shutting_down", "the gate is shutting down")
-        self.streams.end_all(farewell)
-        for connection in connections.busy():
-            connection.end_body(ClientError(farewell.code, farewell.message))
+        self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
+        self._port.end_all()
         # Readers that do not read are cut with their connections.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):

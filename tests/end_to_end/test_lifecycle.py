@@ -286,7 +286,36 @@ async def test_a_request_that_is_never_sent_whole_is_not_waited_for_longer(run_g
     assert await running.ended(within=5) == 0
     (line,) = [line for line in running.log if line["event"] == "request"]
     assert (line["status"], line["code"]) == (503, "shutting_down")
+    assert not [line for line in running.log if line["level"] == "error"]
     assert not upstream.requests
+
+
+@pytest.mark.parametrize("asked_for", ["an answer", "more of it", "an upload"])
+async def test_what_is_no_stream_ends_with_the_drain(asked_for: str, run_gate: Any, simulator: Any):
+    """After ``drain`` those without a stream are told ``shutting_down``; an answer begun breaks off."""
+    fault = {"an answer": "silence", "more of it": "stall", "an upload": None}[asked_for]
+    upstream = await simulator(Behaviour(fault=fault))
+    running = await run_gate(config(upstream.url, drain="300ms"))
+    async with calling(running.url) as client:
+        if asked_for == "an upload":
+            client.send(post(1000).replace(b"application/json", b"audio/wav") + b"half")
+        else:
+            client.ask(PATH, {"stream": False})
+            await until(lambda: upstream.open_streams == 1)
+        await asyncio.sleep(0.1)
+
+        running.send(signal.SIGTERM)
+
+        heard = Heard(await client.rest(), "fin")
+    assert await running.ended(within=5) == 0
+    if asked_for == "more of it":
+        assert (heard.status, heard.last_chunk) == (200, False)
+    else:
+        assert (heard.status, json.loads(heard.body)["code"]) == (503, "shutting_down")
+        assert heard.header("connection") == "close"
+    (line,) = [line for line in running.log if line["event"] == "request"]
+    assert (line["status"], line["code"]) == (heard.status, "shutting_down")
+    assert not [line for line in running.log if line["level"] == "error"]
 
 
 async def test_refused_requests_do_not_prolong_the_drain(run_gate: Any, simulator: Any):
