@@ -28,7 +28,7 @@ try:
 except ImportError:  # no uvloop on this platform: asyncio's own loop, slower and just as correct
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-__all__ = ["run_loop", "serve", "until_signal"]
+__all__ = ["asked_to_end", "run_loop", "serve"]
 
 _T = TypeVar("_T")
 
@@ -80,12 +80,12 @@ async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None 
     return 1 if hurry.is_set() else 0
 
 
-async def until_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def asked_to_end() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on, instead of ending the process."""
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await asked.wait()
+    return asked
 
 
 def _raise_descriptor_limit() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from ssegate.config import Address
 
-__all__ = ["Listener", "cannot_listen", "remove_unix_socket", "unix_socket"]
+__all__ = ["Listener", "cannot_listen", "curl", "remove_unix_socket", "unix_socket"]
 
 _BACKLOG = 4096
 """With the usual 128, thousands of clients that connect together wait seconds for a repeated SYN."""
@@ -68,6 +69,15 @@ class Listener:
         if path is not None:
             return f"unix:{path}"
         return f"{scheme}://[{host}]:{self._port}" if ":" in host else f"{scheme}://{host}:{self._port}"
+
+
+def curl(url: str, path: str) -> str:
+    """Return a command for a shell that asks for *path* of what listens on *url*."""
+    socket_path = url.removeprefix("unix:")
+    if socket_path == url:
+        return f"curl -N {shlex.quote(url + path)}"
+    # Some host has to be named, though nobody looks at it.
+    return f"curl -N --unix-socket {shlex.quote(socket_path)} {shlex.quote(f'http://localhost{path}')}"
 
 
 def cannot_listen(address: Address, error: OSError) -> OSError:
