@@ -219,7 +219,9 @@ class Gate:
             Whether it is in force, and what is to be said about it.
         """
         if self._read_config is None:
-            return False, "this gate was started without a file"
+            said = "this gate was started without a file"
+            self._log.warning("reload_failed", error=said)
+            return False, said
         try:
             config = self._read_config()
             pair = None if config.tls is None else load(config.tls)

@@ -225,6 +225,8 @@ async def test_run_without_a_file(admin_is_free: None, simulator: Any, tmp_path:
         chat = await talk(url, PATH, {"stream": True})
         ollama = await talk(url, "/api/chat", {})
         models = await talk(url, "/v1/models", {}, method="GET")
+        command.process.send_signal(signal.SIGHUP)
+        await command.says(r'"reload_failed".*started without a file')
 
         assert await command.terminated() == 0
     assert chat.body.endswith(b"data: [DONE]\n\n")
