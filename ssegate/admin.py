@@ -80,7 +80,7 @@ class GateView(Protocol):
         """
 
     def begin_drain(self) -> None:
-        """Refuse new requests from now on; to say so again changes nothing."""
+        """Refuse new requests from now on, and end with the last answer; to say so again changes nothing."""
 
     def reload(self) -> tuple[bool, str]:
         """Read the configuration anew; return whether it is in force now, and what to tell the operator."""

@@ -23,7 +23,8 @@ from ssegate.config import Address, Config
 from ssegate.decoding import decode_body
 from ssegate.demo import run_demo
 from ssegate.gate import Gate
-from ssegate.lifecycle import run_loop, serve, until_signal
+from ssegate.lifecycle import asked_to_end, run_loop, serve
+from ssegate.listening import curl
 from ssegate.simulate import DIALECTS, FAULTS, Behaviour, Simulator
 from ssegate.wire.errors import ConfigError
 from ssegate.wire.formats import FORMATS
@@ -168,9 +169,9 @@ def _reachable(host: str) -> str:
 @click.option("--listen", default="127.0.0.1:8080", show_default=True)
 def demo(listen: str) -> None:
     """Run a simulated LLM, a gate and a live page: no key, no network."""
-    _address(listen)
+    address = _address(listen)
     logs.configure("warning", "console")
-    _run(lambda: run_demo(listen))
+    _run(lambda: run_demo(address))
 
 
 @main.command()
@@ -195,9 +196,11 @@ def simulate(
 
 
 async def _simulate(behaviour: Behaviour, address: Address) -> int:
-    async with Simulator(behaviour, address.host, address.port) as simulator:
+    ended = asked_to_end()
+    async with Simulator(behaviour, address.host, address.port, path=address.path) as simulator:
         click.echo(f"simulated upstream on {simulator.url}; Ctrl-C ends it")
-        await until_signal()
+        click.echo(f"""  {curl(simulator.url, "/v1/chat/completions")} -d '{{"stream": true}}'""")
+        await ended.wait()
     return 0
 
 

@@ -42,6 +42,16 @@ class Connection(RequestHandler):
         """The stream that is being sent on this connection."""
         self._is_refused = False
 
+    @property
+    def is_busy(self) -> bool:
+        """A request has been read and is not answered, or its answer has not all left."""
+        if self._manager is None or self.transport is None:
+            return False  # gone, or cut
+        if self.transport.get_write_buffer_size() > 0:
+            return True
+        awaits_request = self._waiter is not None and not self._waiter.done()
+        return not (awaits_request or self.transport.is_closing())
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
         # uvloop's transports have the methods, not the base class.
@@ -100,7 +110,13 @@ class Connection(RequestHandler):
 
 
 class ConnectionServer(web.Server):
-    """Makes a ``Connection`` for every client."""
+    """
+    Makes a ``Connection`` for every client.
+
+    Attributes:
+        max_connections: As many there may be at the same time; who comes then is closed.
+        keepalive: Seconds that a new connection may be idle, for all its life.
+    """
 
     def __init__(
         self,
@@ -111,7 +127,11 @@ class ConnectionServer(web.Server):
     ) -> None:
         super().__init__(handler, handler_cancellation=True)
         self.max_connections = max_connections
-        self._keepalive = keepalive
+        self.keepalive = keepalive
+
+    def busy(self) -> list[Connection]:
+        """Return the connections that have a request in flight, from its head to the end of its answer."""
+        return [one for one in self.connections if isinstance(one, Connection) and one.is_busy]
 
     def __call__(self) -> Connection:
         """Make the protocol of one new connection."""
@@ -120,7 +140,7 @@ class ConnectionServer(web.Server):
             loop=self._loop,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=self._keepalive,
+            keepalive_timeout=self.keepalive,
             max_field_size=32_768,
             max_line_size=16_384,
             lingering_time=1.0,

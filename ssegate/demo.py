@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import aiohttp
 import click
@@ -13,12 +14,12 @@ from ssegate import config as configuration
 from ssegate.config import Address
 from ssegate.gate import Gate
 from ssegate.lifecycle import serve
+from ssegate.listening import curl
 from ssegate.simulate import Behaviour, Simulator
 
 __all__ = ["run_demo"]
 
 _CONFIG = """\
-listen: "{listen}"
 admin: "{admin}"
 log: {{level: warning, format: console}}
 upstreams:
@@ -33,15 +34,17 @@ routes:
     upstream: simulated
 """
 _ADMIN = "127.0.0.1:9464"
+_OVER_SOCKET = "http://localhost"
 _PROMPT = '{"prompt": "Tell me something about streams."}'
 
 
-async def run_demo(listen: str) -> int:
+async def run_demo(listen: Address) -> int:
     """Run the demo on *listen* until a signal; return the exit code."""
     async with Simulator(Behaviour(rate=30, tokens=60, first_token_delay=0.4)) as upstream:
         admin = _ADMIN if _is_free(_ADMIN) else "127.0.0.1:0"
-        text = _CONFIG.format(listen=listen, admin=admin, upstream=upstream.url)
-        gate = Gate(configuration.parse(text, "demo", {}))
+        text = _CONFIG.format(admin=admin, upstream=upstream.url)
+        # Not by the text: the path of a socket may hold what means something there.
+        gate = Gate(replace(configuration.parse(text, "demo", {}), listen=listen))
 
         async def show() -> None:
             await _show_stream(gate.url)
@@ -62,26 +65,30 @@ def _is_free(address: str) -> bool:
 
 
 async def _show_stream(url: str) -> None:
-    click.echo(f"POST {url}/chat  {_PROMPT}\n")
     headers = {"Content-Type": "application/json"}
+    base, connector = url, None
+    if url.startswith("unix:"):
+        base, connector = _OVER_SOCKET, aiohttp.UnixConnector(url.removeprefix("unix:"))
+    click.echo(f"POST {base}/chat  {_PROMPT}\n")
     async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{url}/chat", data=_PROMPT, headers=headers) as response,
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(f"{base}/chat", data=_PROMPT, headers=headers) as response,
     ):
         async for piece in response.content.iter_any():
             click.echo(piece, nl=False)
 
 
 def _farewell(gate: Gate, upstream: str) -> str:
+    base = f"{_OVER_SOCKET} over that socket" if gate.url.startswith("unix:") else gate.url
     return "\n".join(
         [
             "That was one stream. The gate goes on; try it from another terminal:",
             "",
-            f"  curl -N {gate.url}/chat -H 'Content-Type: application/json' -d '{_PROMPT}'",
-            f"  curl -N '{gate.url}/chat?prompt=hello'",
+            f"  {curl(gate.url, '/chat')} -H 'Content-Type: application/json' -d '{_PROMPT}'",
+            f"  {curl(gate.url, '/chat?prompt=hello')}",
             "",
             f"Live page: {gate.admin_url}/   Metrics: {gate.admin_url}/metrics",
-            f"OpenAI, Anthropic and Ollama clients work with {gate.url} as base URL (upstream: {upstream}).",
+            f"OpenAI, Anthropic and Ollama clients work with {base} as base URL (upstream: {upstream}).",
             "Ctrl-C ends it.",
         ]
     )

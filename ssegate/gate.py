@@ -1,17 +1,15 @@
 """
 The gate as a whole: listeners, configuration and its reload, drain and end.
 
-A gate drains by refusing new requests while the running streams go on; its listeners stay open, so that who
-asks is told to come back instead of meeting a closed port.
+A gate drains by refusing new requests while those that it has read the head of are served to their end; its
+listeners stay open, so that who asks is told to come back instead of meeting a closed port.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import resource
-import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +17,11 @@ from aiohttp.web import AppRunner
 
 from ssegate import logs
 from ssegate.admin import admin_app
-from ssegate.config import Address, Config
+from ssegate.certificate import Certificate, load
+from ssegate.config import Config
 from ssegate.connection import ConnectionServer
 from ssegate.exchange import World
+from ssegate.listening import Listener
 from ssegate.metrics import Metrics
 from ssegate.server import DataPort
 from ssegate.streams import Streams
@@ -31,15 +31,15 @@ from ssegate.wire.events import Failure
 
 __all__ = ["Gate"]
 
-_BACKLOG = 4096
-"""With the usual 128, thousands of clients that connect together wait seconds for a repeated SYN."""
-
-_SEND_BUFFER = 64 << 10
-"""The kernel's own 2.9 MB would hide for minutes that a client has stopped reading."""
-
 _LAG_SECONDS = 0.5
-_FAREWELL_SECONDS = 1.0
+_FAREWELL_SECONDS = 0.5
 """How long the last streams may take to tell their readers ``shutting_down``."""
+
+_CUT_SECONDS = 0.1
+"""How long aiohttp waits, twice, for what did not end by itself: the whole end takes less than a second."""
+
+_LOOK_SECONDS = 0.05
+"""How often a drain looks whether the last answers have left."""
 
 
 class Gate:
@@ -57,11 +57,16 @@ class Gate:
         self.metrics = Metrics(_models(config))
         self.draining = False
         self._read_config = read_config
+        self._bound = config
+        """What listeners were started with; a reload does not move them."""
+
         self._port = DataPort(self)
-        self._server: asyncio.Server | None = None
+        self._certificate: Certificate | None = None
         self._connections: ConnectionServer | None = None
+        self._listener: Listener | None = None
         self._admin: AppRunner | None = None
-        self._admin_server: asyncio.Server | None = None
+        self._admin_listener: Listener | None = None
+        self._drain_begun = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
         self._log = logs.get_logger()
 
@@ -79,59 +84,82 @@ class Gate:
         Raises:
             OSError: An address cannot be had, or the certificate not be read; nothing listens then.
         """
-        config = self.config
-        tls = _tls(config)
+        config = self._bound = self.config
+        if config.tls is not None:
+            self._certificate = Certificate(load(config.tls))
         await self.upstreams.start()
         try:
-            self._connections = ConnectionServer(
-                self._port.handle,
-                max_connections=config.max_connections or _half_of_the_descriptors(),
-                keepalive=config.keepalive,
-            )
-            self._server = await _listen(self._connections, config.listen, tls)
-            if config.admin is not None:
-                self._admin = AppRunner(admin_app(self), access_log=None, handle_signals=False)
-                await self._admin.setup()
-                assert self._admin.server is not None
-                self._admin_server = await _listen(self._admin.server, config.admin.listen, None)
+            await self._take_addresses(config)
+            for listener in (self._listener, self._admin_listener):
+                if listener is not None:
+                    await listener.open()
         except BaseException:
             await self.stop()
             raise
         self._lag = asyncio.create_task(self._watch_loop(), name="loop lag")
         self._log.info("listening", listen=self.url, admin=self.admin_url)
 
+    async def _take_addresses(self, config: Config) -> None:
+        tls = self._certificate.context if self._certificate is not None else None
+        self._connections = ConnectionServer(
+            self._port.handle, max_connections=_max_connections(config), keepalive=config.keepalive
+        )
+        self._listener = await Listener.take(config.listen, self._connections, tls)
+        if config.admin is not None:
+            self._admin = AppRunner(
+                admin_app(self), access_log=None, handle_signals=False, shutdown_timeout=_CUT_SECONDS
+            )
+            await self._admin.setup()
+            assert self._admin.server is not None
+            self._admin_listener = await Listener.take(config.admin.listen, self._admin.server)
+
     async def stop(self) -> None:
         """Close everything at once; what still runs is told ``shutting_down``."""
-        self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
-        if self._server is not None:
-            self._server.close()
-        try:
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self.streams.drained()
-        except TimeoutError:
-            pass  # readers that do not read are cut with their connections below
+        if self._listener is not None:
+            self._listener.close()
         if self._connections is not None:
-            # Idle connections close by themselves when told to; only those that do not are waited for.
-            self._connections.pre_shutdown()
-            await asyncio.sleep(0)
-            await self._connections.shutdown(_FAREWELL_SECONDS / 4)
-        if self._admin_server is not None:
-            self._admin_server.close()
+            await self._end_connections(self._connections)
+        if self._admin_listener is not None:
+            self._admin_listener.close()
         if self._admin is not None:
             await self._admin.cleanup()
         if self._lag is not None:
             self._lag.cancel()
         await self.upstreams.stop()
 
+    async def _end_connections(self, connections: ConnectionServer) -> None:
+        self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
+        self._port.end_all()
+        # Readers that do not read are cut with their connections.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._quiet(connections)
+        # Idle connections close by themselves when told to; only those that do not are waited for.
+        connections.pre_shutdown()
+        await asyncio.sleep(0)
+        await connections.shutdown(_CUT_SECONDS)
+
+    async def drain_begun(self) -> None:
+        """Wait until somebody says ``begin_drain``."""
+        await self._drain_begun.wait()
+
     async def drained(self) -> None:
-        """Wait until nothing runs any more, at most ``drain`` seconds."""
+        """Wait until all that was asked before is answered, at most ``drain`` seconds."""
+        assert self._connections is not None
         try:
             async with asyncio.timeout(self.config.drain):
-                await self.streams.drained()
-                while self._port.in_flight:
-                    await asyncio.sleep(0.05)
+                await self._quiet(self._connections)
         except TimeoutError:
-            self._log.warning("drain_timeout", streams=len(self.streams))
+            requests = len(self._connections.busy())
+            self._log.warning("drain_timeout", streams=len(self.streams), requests=requests)
+
+    async def _quiet(self, connections: ConnectionServer) -> None:
+        """Wait until no stream runs, and each request that is in flight now has its whole answer."""
+        # Who asks later is refused at once; however many do, the end does not wait for them.
+        busy = connections.busy()
+        while len(self.streams) or any(connection.is_busy for connection in busy):
+            await self.streams.drained()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -150,15 +178,13 @@ class Gate:
     @property
     def url(self) -> str:
         """Where the data port listens, as a client writes it."""
-        scheme = "http" if self.config.tls is None else "https"
-        return _url(scheme, self.config.listen, self._server)
+        assert self._listener is not None, "the gate has not been started"
+        return self._listener.url("http" if self._certificate is None else "https")
 
     @property
     def admin_url(self) -> str | None:
         """Where the admin port listens; None when there is none."""
-        if self.config.admin is None:
-            return None
-        return _url("http", self.config.admin.listen, self._admin_server)
+        return None if self._admin_listener is None else self._admin_listener.url("http")
 
     # ---- what the admin port asks (admin.GateView) ---------------------------------------------
 
@@ -179,9 +205,10 @@ class Gate:
         return stream is not None
 
     def begin_drain(self) -> None:
-        """Refuse new requests from now on."""
+        """Refuse new requests from now on, and end with the last answer."""
         if not self.draining:
             self.draining = True
+            self._drain_begun.set()
             self._log.info("draining", streams=len(self.streams))
 
     def reload(self) -> tuple[bool, str]:
@@ -192,21 +219,38 @@ class Gate:
             Whether it is in force, and what is to be said about it.
         """
         if self._read_config is None:
-            return False, "this gate was started without a file"
+            said = "this gate was started without a file"
+            self._log.warning("reload_failed", error=said)
+            return False, said
         try:
             config = self._read_config()
-        except ConfigError as problem:
+            pair = None if config.tls is None else load(config.tls)
+        except (ConfigError, OSError) as problem:
             self.metrics.reloaded(False)
             self._log.error("reload_failed", error=str(problem))
             return False, str(problem)
-        old, self.world = self.config, World.of(config)
+        self.world = World.of(config)
+        if self._connections is not None:
+            self._connections.max_connections = _max_connections(config)
+            self._connections.keepalive = config.keepalive
+        if self._certificate is not None and pair is not None:
+            self._certificate.show(pair)
         self.metrics.know_models(_models(config))
         logs.configure(config.log.level, config.log.format)
         self.metrics.reloaded(True)
-        kept = [name for name in ("listen", "admin", "store") if getattr(old, name) != getattr(config, name)]
-        said = f"reloaded; restart for: {', '.join(kept)}" if kept else "reloaded"
+        kept = [name for name, bound in _listeners(self._bound).items() if bound != _listeners(config)[name]]
         self._log.info("reloaded", restart_for=kept or None)
-        return True, said
+        return True, f"reloaded; restart for: {', '.join(kept)}" if kept else "reloaded"
+
+
+def _listeners(config: Config) -> dict[str, object]:
+    """Return what only a restart changes: an admin token or another certificate is taken as it comes."""
+    return {
+        "listen": config.listen,
+        "admin": None if config.admin is None else config.admin.listen,
+        "store": config.store,
+        "tls": config.tls is not None,
+    }
 
 
 def _models(config: Config) -> set[str]:
@@ -215,42 +259,6 @@ def _models(config: Config) -> set[str]:
     return aliases | set(config.prices)
 
 
-def _half_of_the_descriptors() -> int:
+def _max_connections(config: Config) -> int:
     """Return the cap on client connections: each may need one descriptor more towards its upstream."""
-    return max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    if config.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls.cert, config.tls.key)
-    except OSError as error:
-        # The library's own words name no file.
-        said = f"tls: {config.tls.cert} with {config.tls.key} cannot be used: {error}"
-        raise OSError(said) from error
-    return context
-
-
-async def _listen(
-    protocol: Callable[[], asyncio.Protocol], address: Address, tls: ssl.SSLContext | None
-) -> asyncio.Server:
-    loop = asyncio.get_running_loop()
-    if address.path is not None:
-        return await loop.create_unix_server(protocol, address.path, backlog=_BACKLOG, ssl=tls)
-    server = await loop.create_server(protocol, address.host, address.port, backlog=_BACKLOG, ssl=tls)
-    for listener in server.sockets:
-        # Connections inherit it.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    return server
-
-
-def _url(scheme: str, address: Address, server: asyncio.Server | None) -> str:
-    if address.path is not None:
-        return f"unix:{os.fspath(address.path)}"
-    port = address.port
-    if server is not None and server.sockets:
-        port = server.sockets[0].getsockname()[1]
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{scheme}://{host}:{port}"
+    return config.max_connections or max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)

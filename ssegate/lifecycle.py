@@ -2,7 +2,12 @@
 Runs a gate as a process: event loop, signals, exit code.
 
     SIGTERM, SIGINT   drain, then exit 0; a second one ends within a second, exit 1
+    POST /-/drain     drain, then exit 0, as the first signal does; said again, nothing
     SIGHUP            reload
+
+Asking over the admin port does not count as a signal: Kubernetes sends its SIGTERM as soon as a preStop hook
+has asked, and that must not cut what the hook wanted to spare. The time for the drain runs from whoever asked
+first; only the second signal hurries.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ try:
 except ImportError:  # no uvloop on this platform: asyncio's own loop, slower and just as correct
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-__all__ = ["run_loop", "serve", "until_signal"]
+__all__ = ["asked_to_end", "run_loop", "serve"]
 
 _T = TypeVar("_T")
 
@@ -49,10 +54,10 @@ async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None 
     Args:
         once_ready: What else to do when the gate listens (the demo's first stream).
     """
-    stopping, hurry = asyncio.Event(), asyncio.Event()
+    signalled, hurry = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
-        (hurry if stopping.is_set() else stopping).set()
+        (hurry if signalled.is_set() else signalled).set()
         gate.begin_drain()
 
     loop = asyncio.get_running_loop()
@@ -64,7 +69,7 @@ async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None 
     gc.collect()
     gc.freeze()
     extra = asyncio.ensure_future(once_ready()) if once_ready is not None else None
-    await stopping.wait()
+    await gate.drain_begun()
     drained = asyncio.ensure_future(gate.drained())
     hurried = asyncio.ensure_future(hurry.wait())
     await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,12 +80,12 @@ async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None 
     return 1 if hurry.is_set() else 0
 
 
-async def until_signal() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def asked_to_end() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set from now on, instead of ending the process."""
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await asked.wait()
+    return asked
 
 
 def _raise_descriptor_limit() -> None:

@@ -32,7 +32,7 @@ from ssegate.request import Plan, forward_headers, plan, request_model
 from ssegate.routing import Router
 from ssegate.streams import Streams, chosen_id
 from ssegate.upstream import Body, Call, Upstreams
-from ssegate.wire.errors import ClientError, UpstreamError, classified
+from ssegate.wire.errors import CODES, ClientError, UpstreamError, classified
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline, Settings
 from ssegate.wire.seams import Context
@@ -51,30 +51,58 @@ class Shared(Protocol):
 
 
 class DataPort:
-    """
-    Handles the requests of the data port.
-
-    Attributes:
-        in_flight: Requests being passed through; they are no counted streams.
-    """
+    """Handles the requests of the data port."""
 
     def __init__(self, shared: Shared) -> None:
-        self.in_flight = 0
         self._shared = shared
         self._soon = Soon()
+        self._in_flight: dict[asyncio.Timeout, Exchange] = {}
+        self._has_ended = False
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Answer *request* (aiohttp's handler)."""
         now = asyncio.get_running_loop().time()
         exchange = Exchange(request, self._shared.world, now, request.rel_url.raw_path)
         try:
-            answer = await self._answer(exchange)
+            answer = await self._answer_while_alive(exchange)
         except ClientError as refusal:
             return self._refuse(exchange, refusal)
         if not exchange.is_booked:
             report = exchange.report()
             report.status = answer.status
             self._book_request(exchange, report)
+        return answer
+
+    def end_all(self) -> None:
+        """Tell ``shutting_down`` to every request in flight, but for the streams: their relays do."""
+        self._has_ended = True
+        for patience, exchange in self._in_flight.items():
+            request = exchange.request
+            if exchange.is_booked:
+                continue
+            if request.writer.output_size > 0 and request.transport is not None:
+                # Its answer has begun; nobody is to take what there is for the whole.
+                request.transport.abort()
+            else:
+                patience.reschedule(0)
+
+    async def _answer_while_alive(self, exchange: Exchange) -> StreamResponse:
+        """Answer, unless ``end_all`` comes first."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._in_flight[patience] = exchange
+                try:
+                    return await self._answer(exchange)
+                finally:
+                    del self._in_flight[patience]
+        except TimeoutError:
+            if not patience.expired():
+                raise
+        failure = Failure("shutting_down", "the gate is shutting down")
+        if not exchange.is_booked:
+            raise ClientError(failure.code, failure.message)
+        answer = exchange.error(failure)
+        answer.force_close()
         return answer
 
     async def _answer(self, exchange: Exchange) -> StreamResponse:
@@ -180,15 +208,14 @@ class DataPort:
 
     async def _pass(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         """Pass a request for which no stream was wanted through, and its answer back as it is."""
-        self.in_flight += 1
         report = exchange.report()
         try:
             return await self._passed(exchange, route, planned, report)
         except (asyncio.CancelledError, ConnectionError):
-            report.status, report.code = report.status or 499, "client_gone"
+            report.code = "shutting_down" if self._has_ended else "client_gone"
+            report.status = report.status or CODES[report.code].status
             raise
         finally:
-            self.in_flight -= 1
             if exchange.upstream is not None:
                 exchange.upstream.close()
             self._book_request(exchange, report)
@@ -228,7 +255,7 @@ class DataPort:
     def _refuse(self, exchange: Exchange, refusal: ClientError) -> StreamResponse:
         code = refusal.failure.code
         answer = exchange.error(refusal.failure, refusal.headers)
-        if code in ("draining", "body_too_large", "request_timeout"):
+        if code in ("draining", "shutting_down", "body_too_large", "request_timeout"):
             answer.force_close()
         report = exchange.report()
         report.status, report.code, report.error = answer.status, code, str(refusal)

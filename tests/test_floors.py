@@ -36,6 +36,8 @@ FLOORS: dict[str, float] = {
     "alarm": 3,
     "tap": 3,
     "connection": 3,
+    "listening": 3,
+    "certificate": 3,
     "origin": 3,
     "retrying": 3,
     "routing": 3,

@@ -1,5 +1,5 @@
 """
-The simulated upstream as a server: a real one, on a real port, that speaks plain HTTP/1.1.
+The simulated upstream as a server: a real one, on a real port or Unix socket, that speaks plain HTTP/1.1.
 
 It answers on the paths of OpenAI, Anthropic and Ollama, misbehaves on demand, and remembers its requests.
 """
@@ -18,6 +18,8 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
+from ssegate.config import Address
+from ssegate.listening import cannot_listen, remove_unix_socket, unix_socket
 from ssegate.simulate.answer import Endpoint, ask, prepare
 from ssegate.simulate.behaviour import OVERRIDE_HEADER, Behaviour, overridden
 from ssegate.simulate.dialects import DIALECTS, endpoint_for
@@ -50,6 +52,9 @@ class Simulator:
     """
     An LLM upstream without a model. Use it as an async context manager, or call ``start`` and ``stop``.
 
+    Args:
+        path: Listen on this Unix socket, and on no port.
+
     Attributes:
         behaviour: What requests from now on meet; may be replaced at any time.
         requests: The last 1000 requests.
@@ -59,14 +64,21 @@ class Simulator:
         last_gone_at: ``loop.time()`` when the last such leaving was noticed.
     """
 
-    def __init__(self, behaviour: Behaviour = _HEALTHY, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour = _HEALTHY,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        path: str | None = None,
+    ) -> None:
         self.behaviour = behaviour
         self.requests: deque[Received] = deque(maxlen=_REMEMBERED)
         self.open_streams = 0
         self.completed = 0
         self.gone = 0
         self.last_gone_at: float | None = None
-        self._address = (host, port)
+        self._address = Address(host, port, path)
         self._socket: socket.socket | None = None
         self._runner: web.AppRunner | None = None
         self._answering: set[asyncio.Task[Any]] = set()
@@ -74,7 +86,9 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """``http://host:port``, once started."""
+        """``http://host:port`` or ``unix:/path``, once started."""
+        if self._address.path is not None:
+            return str(self._address)
         assert self._socket is not None, "the simulator has not been started"
         host, port = self._socket.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -89,11 +103,11 @@ class Simulator:
         Raises:
             OSError: The address cannot be had.
         """
-        host = self._address[0]
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(self._address)
+            self._socket = _bound(self._address)
+        except OSError as error:
+            raise cannot_listen(self._address, error) from error
+        try:
             if self.behaviour.fault != "refuse":
                 await self._listen(self._socket)
         except BaseException:
@@ -111,7 +125,10 @@ class Simulator:
             await self._runner.cleanup()
             self._runner = None
         if self._socket is not None:
+            if self._address.path is not None:
+                remove_unix_socket(self._address.path)
             self._socket.close()
+            self._socket = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -183,6 +200,19 @@ class Simulator:
         if task in self._answering:
             self.gone += 1
             self.last_gone_at = asyncio.get_running_loop().time()
+
+
+def _bound(address: Address) -> socket.socket:
+    if address.path is not None:
+        return unix_socket(address.path)
+    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address.host, address.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _refusal(endpoint: Endpoint, status: int, message: str | None = None) -> web.Response:

@@ -228,11 +228,12 @@ def reset(writer: asyncio.StreamWriter) -> None:
     transport.abort()
 
 
-def self_signed(file: Path, name: str = "localhost") -> Path:
-    """Write a new certificate for *name*, signed by nobody but itself, and its key into *file*."""
+def self_signed(file: Path, name: str = "localhost", key: str = "ec") -> Path:
+    """Write a new certificate for *name*, signed by nobody but itself, and its *key* into *file*."""
+    kind = {"ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"), "rsa": ("rsa:2048",)}[key]
     made = subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("openssl", "req", "-x509", "-newkey", *kind),
             *("-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
             *("-keyout", "-", "-out", "-"),
         ],

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -224,6 +225,8 @@ async def test_run_without_a_file(admin_is_free: None, simulator: Any, tmp_path:
         chat = await talk(url, PATH, {"stream": True})
         ollama = await talk(url, "/api/chat", {})
         models = await talk(url, "/v1/models", {}, method="GET")
+        command.process.send_signal(signal.SIGHUP)
+        await command.says(r'"reload_failed".*started without a file')
 
         assert await command.terminated() == 0
     assert chat.body.endswith(b"data: [DONE]\n\n")
@@ -555,11 +558,54 @@ async def test_simulate_on_a_taken_port(simulator: Any):
     """Exit 1 with one clear line."""
     upstream = await simulator()
 
-    code, _, err = await run("simulate", "--listen", upstream.url.removeprefix("http://"))
+    taken = upstream.url.removeprefix("http://")
+    code, _, err = await run("simulate", "--listen", taken)
 
-    assert code == 1
-    assert len(err.strip().splitlines()) == 1
-    assert err.startswith("ssegate: ")
+    assert (code, err) == (1, f"ssegate: cannot listen on {taken}: Address already in use\n")
+
+
+async def shell(line: str) -> str:
+    """Run *line* as somebody who copies it from the terminal does; return what it prints."""
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_shell(line, stdout=pipe, stderr=nothing)
+    async with asyncio.timeout(PATIENCE):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, line
+    return out.decode()
+
+
+@pytest.fixture
+def awkward(tmp_path: Path) -> Path:
+    """A path for a socket that means something to shells and to YAML."""
+    directory = tmp_path / 'it\'s a "${place}"'
+    directory.mkdir()
+    return directory / "socket"
+
+
+async def test_simulate_on_a_unix_socket(awkward: Path):
+    """It prints a curl line that works as it is; SIGTERM ends it with 0 and leaves no socket."""
+    async with running("simulate", "--tokens", "3", "--listen", f"unix:{awkward}") as command:
+        line = (await command.says(r"curl .*"))[0]
+
+        assert "--unix-socket" in line
+        assert (await shell(line)).endswith("data: [DONE]\n\n")
+
+        code, _, err = await run("simulate", "--listen", f"unix:{awkward}")
+        assert (code, err) == (1, f"ssegate: cannot listen on unix:{awkward}: Address already in use\n")
+        assert await command.terminated() == 0
+    assert f"unix:{awkward}" in command.out
+    assert not awkward.exists()
+    assert command.err == ""
+
+
+async def test_simulate_prints_a_line_to_copy():
+    """On a port, too."""
+    async with running("simulate", "--tokens", "3", "--listen", "127.0.0.1:0") as command:
+        line = (await command.says(r"curl .*"))[0]
+
+        assert (await shell(line)).endswith("data: [DONE]\n\n")
 
 
 # demo
@@ -598,6 +644,34 @@ async def test_demo():
     printed = [line[6:] for line in command.out.splitlines() if line.startswith("data: ")]
     assert "".join(json.loads(line).get("token", "") for line in printed) == "".join(pieces(60, 0))
     assert "Traceback" not in command.err
+
+
+async def test_demo_on_a_unix_socket(awkward: Path):
+    """The same over a socket: a stream is printed, the curl lines work, SIGTERM ends it with 0."""
+    async with running("demo", "--listen", f"unix:{awkward}") as command:
+        await command.says('"finished":true')
+        await command.says("Ctrl-C")
+
+        lines = re.findall(r"curl -N --unix-socket .*", command.out)
+        for said in await asyncio.gather(*map(shell, lines)):
+            assert events(said.encode())[-1][1]["finished"] is True
+
+        assert await command.terminated() == 0
+    assert len(lines) == 2
+    printed = [line[6:] for line in command.out.splitlines() if line.startswith("data: ")]
+    assert "".join(json.loads(line).get("token", "") for line in printed) == "".join(pieces(60, 0))
+    assert not awkward.exists()
+    assert command.err == ""
+
+
+async def test_demo_on_a_taken_port(simulator: Any):
+    """Exit 1 with one clear line, and no stream of somebody else's."""
+    upstream = await simulator()
+    taken = upstream.url.removeprefix("http://")
+
+    code, out, err = await run("demo", "--listen", taken)
+
+    assert (code, out, err) == (1, "", f"ssegate: cannot listen on {taken}: Address already in use\n")
 
 
 async def test_demo_ends_while_it_streams():

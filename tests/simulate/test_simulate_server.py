@@ -126,6 +126,28 @@ async def test_a_connection_is_used_again():
             assert b"data: [DONE]\n\n" in answer
 
 
+async def test_a_unix_socket(tmp_path: Path):
+    """It answers on a socket as on a port, says where, and leaves no file behind."""
+    path = tmp_path / "socket"
+    async with Simulator(Behaviour(tokens=2), path=str(path)) as upstream:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(request(PATHS["openai"], {"stream": True}))
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    assert upstream.url == f"unix:{path}"
+    assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert not path.exists()
+
+
+async def test_a_unix_socket_that_refuses(tmp_path: Path):
+    """The fault ``refuse`` is one of sockets, too."""
+    async with Simulator(Behaviour(fault="refuse"), path=str(tmp_path / "socket")):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_unix_connection(tmp_path / "socket")
+
+
 # Pace
 
 
