@@ -161,7 +161,7 @@ def test_a_finish_is_told_once_for_each_choice():
         ("SAFETY", "content_filter"),
         ("error", "other"),
         ("insufficient_system_resource", "other"),
-        (1, "other"),
+        (1, "stop"),
     ],
 )
 def test_every_finish_reason_has_one_of_our_words(word, reason):
