@@ -339,7 +339,7 @@ def test_tool_calls(fragments, said):
         ),
         (
             {"object": "error", "message": {"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, "type": "t"},
-            Failure("upstream_error", '{"detail":[{"loc":["body","n"],"msg":"bad"}]}', None, "t"),
+            Failure("upstream_error", "body.n: bad", None, "t"),
         ),
         ({"error": "m"}, Failure("upstream_error", "m")),
         (
