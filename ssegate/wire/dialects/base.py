@@ -83,7 +83,7 @@ class JSONDialect(FrameDialect, Generic[Model]):
     """Decodes the model: a ``msgspec`` struct without required fields, or ``dict``."""
 
     end_mark: bytes = b"[DONE]"
-    """What follows it in the same frame does not matter."""
+    """Never empty; what follows it in the same frame does not matter."""
 
     carries_end_mark: ClassVar[bool] = True
     """False where the format that writes ``same`` writes an end mark of its own."""
