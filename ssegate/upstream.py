@@ -228,7 +228,7 @@ async def refusal(response: ClientResponse) -> Failure:
         async with asyncio.timeout(_ERROR_BODY_SECONDS):
             body = await response.content.read(_ERROR_BODY)
     failure = read_error(body, response.headers.get("Content-Type"), response.status)
-    failure.retry_after = response.headers.get("Retry-After")
+    failure.retry_after = response.headers.get("Retry-After") or failure.retry_after
     return failure
 
 

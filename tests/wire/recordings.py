@@ -9,6 +9,7 @@ code; here they are only brought into its words.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,21 +17,140 @@ from typing import Any
 
 STREAMS = Path(__file__).parents[1] / "streams"
 
-DIALECTS = {"anthropic_messages": "anthropic", "llamacpp_messages": "anthropic"} | dict.fromkeys(
-    ("ollama_chat", "ollama_generate"), "ollama"
-)
-"""The dialect of each folder of streams that is not OpenAI-shaped."""
+Names = str | tuple[str, ...]
+"""Where a count stands: a name, or several whose counts are added; dots lead into objects."""
+
+ReadUsage = Callable[[dict[str, Any]], dict[str, int | None]]
+
+
+def _usage(
+    input_tokens: int | None,
+    output_tokens: int | None,
+    reasoning_tokens: int | None = None,
+    cached_tokens: int | None = None,
+) -> dict[str, int | None]:
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "reasoning_tokens": reasoning_tokens,
+        "cached_tokens": cached_tokens,
+    }
+
+
+def named(
+    input_tokens: Names, output_tokens: Names, reasoning_tokens: Names = (), cached_tokens: Names = ()
+) -> ReadUsage:
+    """Return what reads a usage whose counts stand under these names; several names are added up."""
+    return lambda counts: _usage(
+        *(_added(counts, names) for names in (input_tokens, output_tokens, reasoning_tokens, cached_tokens))
+    )
+
+
+def _added(counts: dict[str, Any], names: Names) -> int | None:
+    found = [_at(counts, name) for name in ((names,) if isinstance(names, str) else names)]
+    known = [int(count) for count in found if count is not None]
+    return sum(known) if known else None
+
+
+def _at(counts: Any, path: str) -> Any:
+    for name in path.split("."):
+        counts = (counts or {}).get(name)
+    return counts
+
+
+def _anthropic_usage(counts: dict[str, Any]) -> dict[str, int | None]:
+    if "message_start" in counts:
+        counts = {**counts["message_start"], **counts["message_delta"]}
+    parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    thinking = counts.get("output_tokens_details", {}).get("thinking_tokens")
+    total = sum(counts[part] for part in parts if part in counts)
+    return _usage(total, counts["output_tokens"], thinking, counts.get("cache_read_input_tokens"))
+
+
+def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
+    details = counts.get("completion_tokens_details") or {}
+    reasoning = details.get("reasoning_tokens", counts.get("reasoning_tokens"))
+    prompt, output = counts["prompt_tokens"], counts["completion_tokens"]
+    if reasoning and counts["total_tokens"] == prompt + output + reasoning:
+        output += reasoning  # xAI's completion_tokens exclude it
+    cached = (counts.get("prompt_tokens_details") or {}).get("cached_tokens", counts.get("cached_tokens"))
+    return _usage(prompt, output, reasoning, cached)
+
+
+READ_BY: dict[str, tuple[str, ReadUsage]] = {
+    "alibaba_chat": ("openai", _openai_usage),
+    "anthropic_messages": ("anthropic", _anthropic_usage),
+    "azure_openai_chat": ("openai", _openai_usage),
+    "cohere_compat_chat": ("openai", _openai_usage),
+    "crusoe_chat": ("openai", _openai_usage),
+    "deepseek_chat": ("openai", _openai_usage),
+    "fireworks_chat": ("openai", _openai_usage),
+    "groq_chat": ("openai", _openai_usage),
+    "hf_router_chat": ("openai", _openai_usage),
+    "llamacpp_chat": ("openai", _openai_usage),
+    "llamacpp_completions": ("openai", _openai_usage),
+    "llamacpp_messages": ("anthropic", _anthropic_usage),
+    "mistral_chat": ("openai", _openai_usage),
+    "nebius_chat": ("openai", _openai_usage),
+    "nonstream_json/01-anthropic-200.json": ("anthropic", _anthropic_usage),
+    "nonstream_json/02-openai-200.json": ("openai", _openai_usage),
+    "nonstream_json/04-openrouter-200.json": ("openai", _openai_usage),
+    "nonstream_json/05-groq-200.json": ("openai", _openai_usage),
+    "nonstream_json/06-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
+    "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
+    "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/15-together-200.json": ("openai", _openai_usage),
+    "novita_chat": ("openai", _openai_usage),
+    "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
+    "ollama_generate": ("ollama", named("prompt_eval_count", "eval_count")),
+    "openai_chat": ("openai", _openai_usage),
+    "openai_completions": ("openai", _openai_usage),
+    "openrouter_chat": ("openai", _openai_usage),
+    "perplexity_chat": ("openai", _openai_usage),
+    "sambanova_chat": ("openai", _openai_usage),
+    "sglang_chat": ("openai", _openai_usage),
+    "snowflake_chat": ("openai", _openai_usage),
+    "tgi_chat": ("openai", _openai_usage),
+    "together_chat": ("openai", _openai_usage),
+    "vllm_chat": ("openai", _openai_usage),
+    "vllm_completions": ("openai", _openai_usage),
+    "writer_chat": ("openai", _openai_usage),
+    "xai_chat": ("openai", _openai_usage),
+    "zai_chat": ("openai", _openai_usage),
+}
+"""
+Which dialect reads a folder of streams, or one file of it, and how the usage in the manifest is read.
+
+A new folder is one line, in alphabetical order.
+"""
 
 REASONS = {
-    "stop": "stop",
-    "eos": "stop",
+    "1": "stop",
+    "complete": "stop",
+    "completed": "stop",
     "end_turn": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "finish": "stop",
+    "stop": "stop",
+    "word": "stop",
+    "incomplete": "length",
     "length": "length",
+    "limit": "length",
     "max_tokens": "length",
+    "tool_call": "tool_calls",
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+    "recitation": "content_filter",
+    "fake_enum": "other",
+    "unexpected_tool_call": "other",
 }
-"""The finish reasons that occur in recordings, in our words."""
+"""The finish reasons that occur in recordings, in lower case, and our words for them."""
+
+FRAMINGS = {"sse-crlf": "sse", "aws-eventstream": "eventstream"}
+"""Framings that the manifest calls otherwise than we do."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +179,23 @@ class Recording:
     @property
     def dialect(self) -> str:
         """Our dialect that reads it."""
-        if self.folder == "nonstream_json":
-            return "anthropic" if "anthropic" in self.file else "openai"
-        return DIALECTS.get(self.folder, "openai")
+        return self._read_by[0]
+
+    @property
+    def _read_by(self) -> tuple[str, ReadUsage]:
+        return READ_BY[self.file] if self.file in READ_BY else READ_BY[self.folder]
 
     @property
     def reason(self) -> str | None:
         """Our word for its finish reason, as the upstream says it (a call does not change ``stop``)."""
         reason = self.expected["finish_reason"]
-        return None if reason is None else REASONS[reason]
+        return None if reason is None else REASONS[str(reason).lower()]
 
     @property
     def usage(self) -> dict[str, int | None] | None:
         """Its last usage in our words: input includes cache, output includes reasoning."""
         counts = self.expected["usage"]
-        if counts is None:
-            return None
-        if self.dialect == "anthropic":
-            return _anthropic_usage(counts)
-        if self.dialect == "ollama":
-            return _usage(counts.get("prompt_eval_count"), counts.get("eval_count"))
-        return _openai_usage(counts)
+        return None if counts is None else self._read_by[1](counts)
 
 
 def recordings(kind: str = "streams") -> list[Recording]:
@@ -104,39 +220,12 @@ def recording(file: str) -> Recording:
 def _manifest() -> tuple[Recording, ...]:
     entries = json.loads((STREAMS / "manifest.json").read_text(encoding="utf-8"))
     return tuple(
-        Recording(e["file"], e["content_type"], e["framing"], e["http_status"], e["expected"])
+        Recording(
+            e["file"],
+            e["content_type"],
+            FRAMINGS.get(e["framing"], e["framing"]),
+            e["http_status"],
+            e["expected"],
+        )
         for e in entries
     )
-
-
-def _usage(
-    input_tokens: int | None,
-    output_tokens: int | None,
-    reasoning_tokens: int | None = None,
-    cached_tokens: int | None = None,
-) -> dict[str, int | None]:
-    return {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "reasoning_tokens": reasoning_tokens,
-        "cached_tokens": cached_tokens,
-    }
-
-
-def _anthropic_usage(counts: dict[str, Any]) -> dict[str, int | None]:
-    if "message_start" in counts:
-        counts = {**counts["message_start"], **counts["message_delta"]}
-    parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    thinking = counts.get("output_tokens_details", {}).get("thinking_tokens")
-    total = sum(counts[part] for part in parts if part in counts)
-    return _usage(total, counts["output_tokens"], thinking, counts.get("cache_read_input_tokens"))
-
-
-def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
-    details = counts.get("completion_tokens_details") or {}
-    reasoning = details.get("reasoning_tokens", counts.get("reasoning_tokens"))
-    prompt, output = counts["prompt_tokens"], counts["completion_tokens"]
-    if reasoning and counts["total_tokens"] == prompt + output + reasoning:
-        output += reasoning  # xAI's completion_tokens exclude it
-    cached = (counts.get("prompt_tokens_details") or {}).get("cached_tokens", counts.get("cached_tokens"))
-    return _usage(prompt, output, reasoning, cached)

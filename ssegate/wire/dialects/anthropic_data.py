@@ -14,7 +14,7 @@ import msgspec
 
 from ssegate.wire.events import Citation
 
-__all__ = ["DATA", "Block", "Counts", "Data", "Delta", "Message"]
+__all__ = ["DATA", "Block", "Data", "Delta", "Message"]
 
 
 class Source(msgspec.Struct, gc=False):
@@ -54,29 +54,12 @@ class Delta(msgspec.Struct, gc=False):
     stop_reason: str | None = None
 
 
-class Thought(msgspec.Struct, gc=False):
-    """Details of the answer's tokens."""
-
-    thinking_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class Counts(msgspec.Struct, gc=False):
-    """Token counts; the input is split in three."""
-
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
-    output_tokens_details: Thought | None = None
-
-
 class Message(msgspec.Struct, gc=False):
     """The message as it starts."""
 
     id: str | None = None
     model: str | None = None
-    usage: Counts | None = None
+    usage: dict[str, Any] | None = None
 
 
 class Data(msgspec.Struct, gc=False):
@@ -87,8 +70,8 @@ class Data(msgspec.Struct, gc=False):
     delta: Delta | None = None
     content_block: Block | None = None
     message: Message | None = None
-    usage: Counts | None = None
-    error: Any = msgspec.UNSET
+    usage: dict[str, Any] | None = None
+    error: Any = None
     # a complete answer, a legacy completion
     id: str | None = None
     model: str | None = None

@@ -7,6 +7,7 @@ come out empty.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ssegate.wire.dialects.payload import loads
@@ -37,38 +38,73 @@ def detect(frame: Frame) -> str | None:
         return "openai" if is_error and frame.data.strip() else None  # it reads any error there is
     if not isinstance(document, dict):
         return None
-    return _by_keys(document) or _by_error(document, is_error)
-
-
-def _by_keys(document: dict[str, Any]) -> str | None:
-    if isinstance(document.get("choices"), list) or document.get("object") in CHUNKS:
-        return "openai"
-    kind = document.get("type")
-    if (isinstance(kind, str) and kind in MESSAGES) or (
-        kind == "message" and isinstance(document.get("content"), list)
-    ):
-        return "anthropic"
-    answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
-    if isinstance(document.get("done"), bool) and answers:
-        return "ollama"
+    for name, speaks in (*ANSWERS, *ERRORS):
+        if speaks(document, frame):
+            return name
     return None
 
 
-def _by_error(document: dict[str, Any], is_error: bool) -> str | None:
-    error = document.get("error")
+def _is_openai(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("choices"), list) or document.get("object") in CHUNKS
+
+
+def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
+    kind = document.get("type")
+    if kind == "message":
+        return isinstance(document.get("content"), list)
+    return isinstance(kind, str) and kind in MESSAGES
+
+
+def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
+    answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
+    return answers and isinstance(document.get("done"), bool)
+
+
+def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
+    # OpenAI's Responses number their events; Anthropic does not.
+    is_object = isinstance(document.get("error"), dict)
+    return document.get("type") == "error" and is_object and "sequence_number" not in document
+
+
+def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
     if document.get("type") == "error":
-        # OpenAI's Responses number their events; Anthropic does not.
-        return "anthropic" if isinstance(error, dict) and "sequence_number" not in document else None
+        return False
+    error = document.get("error")
     if isinstance(error, dict) and not _is_google(error):
-        return "openai"
-    if isinstance(error, str) and not is_error and "error_type" not in document:
-        return "ollama"
+        return True
     if document.get("object") == "error" and "message" in document:
-        return "openai"
-    return "openai" if is_error and not {"error", "message", "detail"}.isdisjoint(document) else None
+        return True
+    # It reads any error there is.
+    return frame.event == "error" and not {"error", "message", "detail"}.isdisjoint(document)
+
+
+def _is_ollama_error(document: dict[str, Any], frame: Frame) -> bool:
+    return (
+        isinstance(document.get("error"), str)
+        and "error_type" not in document
+        and document.get("type") != "error"
+    )
 
 
 def _is_google(error: dict[str, Any]) -> bool:
     """Google's errors have an enum for a status: ``{"code": 404, "message": …, "status": "NOT_FOUND"}``."""
     status = error.get("status")
     return isinstance(status, str) and status.isupper()
+
+
+Speaks = Callable[[dict[str, Any], Frame], bool]
+"""Called with a payload, decoded, and its frame."""
+
+ANSWERS: tuple[tuple[str, Speaks], ...] = (
+    ("openai", _is_openai),
+    ("anthropic", _is_anthropic),
+    ("ollama", _is_ollama),
+)
+"""A new dialect is one line here. The first that claims a frame gets it."""
+
+ERRORS: tuple[tuple[str, Speaks], ...] = (
+    ("anthropic", _is_anthropic_error),
+    ("openai", _is_openai_error),
+    ("ollama", _is_ollama_error),
+)
+"""Errors, which are told apart by less; a dialect whose errors are not its own alone needs no line."""

@@ -121,12 +121,12 @@ class Carrier:
         return part
 
 
-def payload(frame: Frame, *, null_error: bool) -> bytes:
+def payload(frame: Frame) -> bytes:
     """
     Return a frame's JSON on one line and in valid UTF-8.
 
-    A ``"error": null`` is taken out (*null_error*: there is one): some clients take its mere presence for
-    an error, Vercel's AI SDK 6 among them.
+    A ``"error": null`` is taken out: some clients take its mere presence for an error, Vercel's AI SDK 6
+    among them.
     """
     data = frame.data.strip()
     if not data.isascii():
@@ -138,7 +138,7 @@ def payload(frame: Frame, *, null_error: bool) -> bytes:
         data = data.replace(b"\n", b" ")
     if b"\r" in data:
         data = data.replace(b"\r", b" ")
-    return _without_null_error(data) if null_error else data
+    return _without_null_error(data) if b'"error"' in data and ERROR_NULL.search(data) else data
 
 
 def is_neutral(value: object) -> bool:

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ssegate.wire.dialects.carry import Carrier, is_neutral, payload
+from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import UNREADABLE, compact, repair
 from ssegate.wire.dialects.reasons import finish_reason
-from ssegate.wire.dialects.surrogates import without_halves
-from ssegate.wire.events import Carried, End, Event, Finish, Frame, Reasoning, Start, Text, ToolCall, Usage
+from ssegate.wire.dialects.tool_calls import KeyedCalls
+from ssegate.wire.events import End, Event, Finish, Frame, Reasoning, Text, Usage
 
 __all__ = ["Ollama"]
 
@@ -53,70 +53,25 @@ class Line(msgspec.Struct, gc=False):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
-    error: Any = msgspec.UNSET
+    error: Any = None
 
 
-LINE = msgspec.json.Decoder(Line)
-
-
-class Ollama:
+class Ollama(JSONDialect[Line]):
     """Reads ``/api/chat`` and ``/api/generate``, streamed or whole."""
 
     name: ClassVar[str] = "ollama"
-    may_miss_deltas: ClassVar[bool] = True
+    may_miss_deltas = True
+    decoder = msgspec.json.Decoder(Line)
+    volatile = ("created_at",)
 
     def __init__(self) -> None:
-        self._started = False
-        self._calls = 0
-        self._carrier = Carrier(("created_at",), _joinable)
-        self._line: Line | None = None  # what the last frame held, and said, for carry
-        self._said: list[Event] = []
-        self._repaired = False
+        super().__init__()
+        self._calls = KeyedCalls()
 
-    def decode(self, frame: Frame) -> list[Event]:
-        """Return what one line says; ``done: true`` is finish and end mark."""
-        self._line = None
-        try:
-            line = LINE.decode(frame.data)
-            self._repaired = False
-        except UNREADABLE:
-            if not (data := frame.data.strip()):
-                return []
-            line = repair(data, Line)
-            self._repaired = True
+    def _events(self, line: Line, frame: Frame) -> list[Event]:
         if line.error:
             return [failure_in(frame.data)]
-        said = self._events(line)
-        if self._repaired:
-            said = without_halves(said)
-        self._line = line
-        self._said = said
-        return said
-
-    def close(self) -> list[Event]:
-        """Return nothing: without an end mark the stream is cut."""
-        return []
-
-    def carry(self, frame: Frame) -> Carried | None:
-        """Return the line as it came, unless it is an error."""
-        line = self._line
-        if line is None:
-            return None
-        if not self._repaired and (carried := self._carrier.repeat(frame)) is not None:
-            return carried
-        count = sum(isinstance(event, (Text, Reasoning, ToolCall)) for event in self._said)
-        growing = _growing(line, self._said[0]) if len(self._said) == 1 else None
-        carried = self._carrier.carry(
-            frame.event, payload(frame, null_error=line.error is None), growing, count
-        )
-        carried.last = bool(line.done)
-        return carried
-
-    def _events(self, line: Line) -> list[Event]:
-        said: list[Event] = []
-        if not self._started and line.model:
-            self._started = True
-            said.append(Start(model=line.model))
+        said = self._start(None, line.model) if self._model is None else []
         message = line.message
         thinking = message.thinking if message is not None else line.thinking
         content = message.content if message is not None else line.response
@@ -125,15 +80,12 @@ class Ollama:
         if content:
             said.append(Text(content))
         if message is not None and message.tool_calls:
-            said += [self._call(call) for call in message.tool_calls]
+            for call in message.tool_calls:
+                function = call.function or Function()
+                said.append(self._calls.whole(call.id, function.name, function.arguments))
         if line.done:
             said += self._done(line)
         return said
-
-    def _call(self, call: Call) -> ToolCall:
-        function = call.function or Function()
-        self._calls += 1
-        return ToolCall(self._calls - 1, compact(function.arguments), call.id or None, function.name or "")
 
     def _done(self, line: Line) -> list[Event]:
         said: list[Event] = []
@@ -143,26 +95,25 @@ class Ollama:
             said.append(Finish(finish_reason(line.done_reason), line.done_reason))
         return [*said, End()]
 
+    def _growing(self, line: Line, event: Event) -> str | None:
+        match event:
+            case Text():
+                return "content" if line.message is not None else "response"
+            case Reasoning():
+                return "thinking"
+        return None
 
-def _growing(line: Line, event: Event) -> str | None:
-    match event:
-        case Text():
-            return "content" if line.message is not None else "response"
-        case Reasoning():
-            return "thinking"
-    return None
-
-
-def _joinable(line: dict[str, Any], growing: str, grown: str) -> bool:
-    """Say whether the line holds nothing but the string that grows, and what is the same in every line."""
-    known = {"model", "remote_model", "remote_host", "created_at", "done", "message", growing}
-    holder = line.get("message", line)
-    return (
-        holder[growing] == grown
-        and all(is_neutral(value) for name, value in line.items() if name not in known)
-        and all(
-            is_neutral(value)
-            for name, value in (line.get("message") or {}).items()
-            if name not in ("role", growing)
+    @staticmethod
+    def _joinable(line: dict[str, Any], growing: str, grown: str) -> bool:
+        """Say whether the line holds only the string that grows, and what is the same in every line."""
+        known = {"model", "remote_model", "remote_host", "created_at", "done", "message", growing}
+        holder = line.get("message", line)
+        return (
+            holder[growing] == grown
+            and all(is_neutral(value) for name, value in line.items() if name not in known)
+            and all(
+                is_neutral(value)
+                for name, value in (line.get("message") or {}).items()
+                if name not in ("role", growing)
+            )
         )
-    )

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ssegate.wire.dialects.carry import Carrier, is_neutral, payload
+from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in, read_failure
 from ssegate.wire.dialects.openai_chunk import CHUNK, Annotation, Call, Choice, Chunk, Delta, Part
-from ssegate.wire.dialects.payload import UNREADABLE, repair
 from ssegate.wire.dialects.reasons import finish_reason
-from ssegate.wire.dialects.surrogates import without_halves
 from ssegate.wire.dialects.tool_calls import ToolCalls
+from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import (
     Carried,
     Citation,
@@ -29,7 +29,6 @@ from ssegate.wire.events import (
     Frame,
     Reasoning,
     Refusal,
-    Start,
     Text,
     ToolCall,
     Usage,
@@ -37,80 +36,28 @@ from ssegate.wire.events import (
 
 __all__ = ["OpenAI"]
 
-DONE = b"[DONE]"
 CHUNK_OBJECT = "chat.completion.chunk"
 
 
-class OpenAI:
+class OpenAI(JSONDialect[Chunk]):
     """Reads ``chat.completion.chunk``, ``text_completion``, and complete answers of both."""
 
     name: ClassVar[str] = "openai"
-    may_miss_deltas: ClassVar[bool] = True
+    may_miss_deltas = True
+    decoder = CHUNK
+    volatile = ("created", "obfuscation", "p")
+    carries_end_mark = False
 
     def __init__(self) -> None:
-        self._id: str | None = None
-        self._model: str | None = None
+        super().__init__()
         self._calls: dict[int, ToolCalls] = {}
         self._finished: set[int] = set()
         self._cited: set[str] = set()
-        self._carrier = Carrier(("created", "obfuscation", "p"), _joinable)
-        self._chunk: Chunk | None = None  # what the last frame held, and said, for carry
-        self._said: list[Event] = []
-        self._repaired = False
-
-    def decode(self, frame: Frame) -> list[Event]:
-        """Return what one chunk says; ``[DONE]`` is the end mark."""
-        self._chunk = None
-        if frame.event == "error":
-            return [failure_in(frame.data)]
-        try:
-            chunk = CHUNK.decode(frame.data)
-            self._repaired = False
-        except UNREADABLE:
-            data = frame.data.strip()
-            if not data or data == b"null":  # llama.cpp opens the answers to several prompts with a null
-                return []
-            if data.startswith(DONE):
-                return [End()]
-            chunk = repair(data, Chunk)
-            self._repaired = True
-        said = self._events(chunk, frame)
-        if self._repaired:
-            said = without_halves(said)
-        self._chunk = chunk
-        self._said = said
-        return said
-
-    def close(self) -> list[Event]:
-        """Return nothing: without an end mark the stream is cut."""
-        return []
-
-    def carry(self, frame: Frame) -> Carried | None:
-        """Return the chunk as it came, unless it is a complete answer, an error or the end mark."""
-        chunk = self._chunk
-        if chunk is None:
-            return None
-        if not self._repaired and (carried := self._carrier.repeat(frame)) is not None:
-            return carried
-        said = self._said
-        if _is_complete(chunk) or any(isinstance(event, Failure) for event in said):
-            return None
-        choices = chunk.choices or ()
-        count = sum(isinstance(event, (Text, Reasoning, Refusal, ToolCall)) for event in said)
-        growing = _growing(choices[0], said[0]) if len(said) == 1 == len(choices) else None
-        carried = self._carrier.carry(
-            frame.event, payload(frame, null_error=chunk.error is None), growing, count
-        )
-        if growing is None:
-            reports_usage = any(isinstance(event, Usage) for event in said)
-            carried.last = any(choice.finish_reason for choice in choices) or (reports_usage and not count)
-            carried.usage_only = reports_usage and not choices
-        return carried
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
         said: list[Event] = []
         if self._id is None or self._model is None:
-            self._start(chunk, said)
+            said += self._start(chunk.id, chunk.model)
         is_plain = chunk.usage is None and chunk.object == CHUNK_OBJECT and not chunk.error
         for choice in chunk.choices or ():
             delta = choice.delta
@@ -141,13 +88,6 @@ class OpenAI:
                 self._finish(choice, said)
         if _is_complete(chunk):
             said.append(End())
-
-    def _start(self, chunk: Chunk, said: list[Event]) -> None:
-        known = self._id, self._model
-        self._id = self._id or chunk.id or None
-        self._model = self._model or chunk.model or None
-        if known != (self._id, self._model):
-            said.append(Start(self._id, self._model))
 
     def _delta(self, delta: Delta, choice: int, said: list[Event]) -> None:
         # `reasoning` and `reasoning_details` often repeat each other, so only the first that speaks is read.
@@ -194,6 +134,58 @@ class OpenAI:
         upstream_reason = str(choice.finish_reason)
         said.append(Finish(finish_reason(upstream_reason), upstream_reason, index))
 
+    def _is_complete(self, chunk: Chunk) -> bool:
+        return _is_complete(chunk)
+
+    def _mark(self, carried: Carried, chunk: Chunk) -> None:
+        choices = chunk.choices or ()
+        reports_usage = any(isinstance(event, Usage) for event in self._said)
+        is_finish = any(choice.finish_reason for choice in choices)  # told before or not
+        carried.last = is_finish or (reports_usage and not carried.count)
+        carried.usage_only = reports_usage and not choices
+
+    def _growing(self, chunk: Chunk, event: Event) -> str | None:
+        """Return the name of the string that *event*, all that the frame says, was read from."""
+        choices = chunk.choices or ()
+        if len(choices) != 1 or choices[0].finish_reason:
+            return None  # told before, but a frame that may be the last one
+        choice = choices[0]
+        match event:
+            case Text():
+                return "content" if choice.delta is not None else "text"
+            case Reasoning() if choice.delta is not None:
+                return "reasoning_content" if choice.delta.reasoning_content else "reasoning"
+            case Refusal():
+                return "refusal"
+            case ToolCall(name=None):
+                return "arguments"
+        return None
+
+    @staticmethod
+    def _joinable(chunk: dict[str, Any], growing: str, grown: str) -> bool:
+        """
+        Say whether an SDK's accumulated message is the same with one such chunk for two.
+
+        The OpenAI SDK concatenates every string, adds every number and extends every list of a delta, except
+        ``index`` and ``type``; from the choice it adds up ``logprobs``, other SDKs more.
+        Source: openai-python, lib/streaming/_deltas.py and lib/streaming/chat/_completions.py.
+        """
+        (choice,) = chunk["choices"]
+        others = {name: value for name, value in choice.items() if name not in ("index", "delta", "logprobs")}
+        adding = choice.get("delta") or {}
+        if growing == "text":
+            adding = {"text": others.pop("text")}
+        if growing == "arguments":
+            (call,) = adding["tool_calls"]
+            adding = {**adding, **call, **call["function"], "tool_calls": None, "function": None}
+        quiet = [value for name, value in adding.items() if name not in (growing, "index", "type")]
+        quiet += [
+            value for name, value in others.items() if name in ("text", "message") or isinstance(value, list)
+        ]
+        return (
+            adding[growing] == grown and all(map(is_neutral, quiet)) and not _adds_up(choice.get("logprobs"))
+        )
+
 
 def _usage(chunk: Chunk) -> Usage | None:
     """Return the usage, from any of the places where vendors put it (the choice: older Moonshot)."""
@@ -204,8 +196,7 @@ def _usage(chunk: Chunk) -> Usage | None:
         usage = chunk.choices[0].usage
     if usage is None:
         return None
-    counts = usage.read()
-    return None if counts == Usage() else counts
+    return read_usage(usage)
 
 
 def _error(chunk: Chunk, frame: Frame) -> Failure | None:
@@ -241,45 +232,6 @@ def _parts(parts: list[Part], choice: int, said: list[Event]) -> None:
 def _citation(annotation: Annotation, choice: int) -> Citation:
     source = annotation.url_citation or annotation
     return Citation(source.url, source.title, source.content, source.start_index, source.end_index, choice)
-
-
-def _growing(choice: Choice, event: Event) -> str | None:
-    """Return the name of the string that *event*, all that the frame says, was read from."""
-    if choice.finish_reason:
-        return None  # told before, but a frame that may be the last one
-    match event:
-        case Text():
-            return "content" if choice.delta is not None else "text"
-        case Reasoning() if choice.delta is not None:
-            return "reasoning_content" if choice.delta.reasoning_content else "reasoning"
-        case Refusal():
-            return "refusal"
-        case ToolCall(name=None):
-            return "arguments"
-    return None
-
-
-def _joinable(chunk: dict[str, Any], growing: str, grown: str) -> bool:
-    """
-    Say whether an SDK's accumulated message is the same with one such chunk for two.
-
-    The OpenAI SDK concatenates every string, adds every number and extends every list of a delta, except
-    ``index`` and ``type``; from the choice it adds up ``logprobs``, other SDKs more.
-    Source: openai-python, lib/streaming/_deltas.py and lib/streaming/chat/_completions.py.
-    """
-    (choice,) = chunk["choices"]
-    others = {name: value for name, value in choice.items() if name not in ("index", "delta", "logprobs")}
-    adding = choice.get("delta") or {}
-    if growing == "text":
-        adding = {"text": others.pop("text")}
-    if growing == "arguments":
-        (call,) = adding["tool_calls"]
-        adding = {**adding, **call, **call["function"], "tool_calls": None, "function": None}
-    quiet = [value for name, value in adding.items() if name not in (growing, "index", "type")]
-    quiet += [
-        value for name, value in others.items() if name in ("text", "message") or isinstance(value, list)
-    ]
-    return adding[growing] == grown and all(map(is_neutral, quiet)) and not _adds_up(choice.get("logprobs"))
 
 
 def _adds_up(logprobs: object) -> bool:

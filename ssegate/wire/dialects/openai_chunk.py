@@ -13,9 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ssegate.wire import events
-
-__all__ = ["CHUNK", "Annotation", "Call", "Choice", "Chunk", "Delta", "Part", "Usage"]
+__all__ = ["CHUNK", "Annotation", "Call", "Choice", "Chunk", "Delta", "Part"]
 
 
 class Part(msgspec.Struct, gc=False):
@@ -80,59 +78,6 @@ class Delta(msgspec.Struct, gc=False):
     annotations: list[Annotation] | None = None
 
 
-class Cached(msgspec.Struct, gc=False):
-    """Details of the prompt's tokens."""
-
-    cached_tokens: int | None = None
-
-
-class Reasoned(msgspec.Struct, gc=False):
-    """Details of the answer's tokens."""
-
-    reasoning_tokens: int | None = None
-
-
-class Usage(msgspec.Struct, gc=False):
-    """Token counts, with the details at every place vendors put them."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: Cached | None = None
-    completion_tokens_details: Reasoned | None = None
-    prompt_cache_hit_tokens: int | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-    def read(self) -> events.Usage:
-        """
-        Return the counts in our words.
-
-        xAI leaves reasoning out of ``completion_tokens``; it shows in the total, and is added here.
-        """
-        details = self.completion_tokens_details
-        reasoning = details.reasoning_tokens if details else None
-        if reasoning is None:
-            reasoning = self.reasoning_tokens
-        output = self.completion_tokens
-        if (
-            output is not None
-            and reasoning
-            and self.total_tokens == (self.prompt_tokens or 0) + output + reasoning
-        ):
-            output += reasoning
-        return events.Usage(self.prompt_tokens, output, reasoning, self._cached())
-
-    def _cached(self) -> int | None:
-        details = self.prompt_tokens_details
-        counts = (
-            details.cached_tokens if details else None,
-            self.prompt_cache_hit_tokens,
-            self.cached_tokens,
-        )
-        return next((count for count in counts if count is not None), None)
-
-
 class Choice(msgspec.Struct, gc=False):
     """One of several answers; ``text`` is the legacy completion's."""
 
@@ -141,14 +86,14 @@ class Choice(msgspec.Struct, gc=False):
     message: Delta | None = None
     text: str | None = None
     finish_reason: str | int | None = None
-    usage: Usage | None = None
+    usage: dict[str, Any] | None = None
     error: Any = None
 
 
 class Groq(msgspec.Struct, gc=False):
     """Groq's extra object."""
 
-    usage: Usage | None = None
+    usage: dict[str, Any] | None = None
     error: Any = None
 
 
@@ -159,9 +104,9 @@ class Chunk(msgspec.Struct, gc=False):
     model: str | None = None
     object: str | None = None
     choices: list[Choice] | None = None
-    usage: Usage | None = None
+    usage: dict[str, Any] | None = None
     x_groq: Groq | None = None
-    error: Any = msgspec.UNSET  # a null is told apart, because it must not be passed on
+    error: Any = None
     citations: list[str | Source] | None = None
 
 

@@ -9,7 +9,7 @@ NaN, invalid UTF-8 and lone surrogates are let through, and a field of the wrong
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -17,7 +17,8 @@ from ssegate.wire.errors import WireError
 
 __all__ = ["UNREADABLE", "compact", "loads", "repair"]
 
-Model = TypeVar("Model", bound=msgspec.Struct)
+Model = TypeVar("Model")
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a payload that ``repair`` may still read."""
@@ -43,6 +44,8 @@ def repair(data: bytes, model: type[Model]) -> Model:
     """
     Return as much of *model* as *data* holds; fields that do not fit are left out.
 
+    A *model* that is no struct but ``dict`` holds everything.
+
     Strings may hold lone surrogates; see ``surrogates``.
 
     Raises:
@@ -52,6 +55,8 @@ def repair(data: bytes, model: type[Model]) -> Model:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise WireError(f"the upstream sent JSON that is no object but of the type {kind}")
+    if not issubclass(model, msgspec.Struct):
+        return cast(Model, value)
     try:
         return _fit_object(value, model)
     except RecursionError as exc:
@@ -70,7 +75,7 @@ def compact(value: object) -> str:
         return json.dumps(value, separators=(",", ":"))  # a lone surrogate stays an escape
 
 
-def _fit_object(value: dict[str, Any], model: type[Model]) -> Model:
+def _fit_object(value: dict[str, Any], model: type[Struct]) -> Struct:
     fitting = {}
     for field in msgspec.structs.fields(model):
         fitted = _fit(value.get(field.encode_name), field.type)

@@ -6,27 +6,47 @@ from ssegate.wire.events import FinishReason
 
 __all__ = ["finish_reason"]
 
-REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "eos_token": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "tool_calls": "tool_calls",
-    "tool_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "content_filtered": "content_filter",
-    "safety": "content_filter",
+WORDS: dict[FinishReason, str] = {
+    "stop": """
+        stop end_turn stop_sequence eos eos_token complete completed finish finished stop_criteria_met
+        endoftext word
+    """,
+    "length": """
+        length max_tokens model_length model_context_window_exceeded max_output_tokens
+        max_completion_tokens max_prompt_tokens token_limit error_limit limit incomplete
+    """,
+    "tool_calls": "tool_calls tool_call tool_use function_call requires_action",
+    "content_filter": """
+        content_filter content_filtered guardrail_intervened error_toxic sensitive safety recitation
+        blocklist prohibited_content spii model_armor image_safety image_prohibited_content
+        image_recitation
+    """,
     "refusal": "refusal",
+}
+"""
+In lower case. ``word`` and ``limit`` are llama.cpp's, ``complete`` and ``error_…`` Cohere's, ``completed``,
+``incomplete`` and ``requires_action`` the states of Responses, Assistants and Interactions, where no closer
+reason is given; what is in no line (``other``, ``malformed_function_call``, ``timeout``) is ``other``.
+"""
+
+NUMBERS: dict[FinishReason, tuple[int, ...]] = {
+    "stop": (1,),
+    "length": (2,),
+    "content_filter": (3, 4, 6, 7, 8, 10, 11, 12, 13),
+}
+"""
+Vertex's numbers for its words, where enums are asked for as integers.
+
+Source: googleapis, google/cloud/aiplatform/v1beta1/content.proto. The Developer API's numbers are others
+from 5 on; nobody has been seen to ask it for them.
+"""
+
+REASONS: dict[str, FinishReason] = {
+    **{word: reason for reason, words in WORDS.items() for word in words.split()},
+    **{str(number): reason for reason, numbers in NUMBERS.items() for number in numbers},
 }
 
 
-def finish_reason(upstream_reason: str) -> FinishReason:
-    """Return our word for the vendor's, ``other`` for one that is not known."""
-    return REASONS.get(upstream_reason.lower(), "other")
+def finish_reason(upstream_reason: str | int) -> FinishReason:
+    """Return our word for the vendor's, or for its number; ``other`` for one that is not known."""
+    return REASONS.get(str(upstream_reason).lower(), "other")

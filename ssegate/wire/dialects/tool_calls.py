@@ -1,14 +1,15 @@
-"""Tool calls as OpenAI-shaped servers send them: in fragments, by index, by id, or by neither."""
+"""Tool calls: ``ToolCalls`` as OpenAI-shaped servers send them, ``KeyedCalls`` as all others do."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ssegate.wire.dialects.openai_chunk import Call
 from ssegate.wire.dialects.payload import compact
 from ssegate.wire.events import ToolCall
 
-__all__ = ["ToolCalls"]
+__all__ = ["KeyedCalls", "ToolCalls"]
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class _Open:
 
 class ToolCalls:
     """
-    The calls of one choice.
+    The calls of one choice: in fragments, by index, by id, or by neither.
 
     A fragment belongs to the call at its ``index``; without one, to the call of its id, else to the one at
     the same place in the list. A new id with a name on a used index opens a new call; an id or a name that
@@ -81,3 +82,64 @@ class ToolCalls:
             if call.id:
                 self._by_id[call.id] = entry
         return entry
+
+
+@dataclass(slots=True)
+class _Keyed:
+    """A call under an upstream's key; ``given`` are arguments that nobody has told."""
+
+    index: int
+    given: object
+    is_open: bool = True
+    has_fragments: bool = False
+
+
+class KeyedCalls:
+    """
+    Calls that an upstream opens, adds to and closes under a key of its own (a block's index, an item's id),
+    or sends whole.
+
+    Many vendors give a call's arguments more than once: in fragments, and with its end, or only with its
+    beginning. They are told in fragments if there are any, else with the end.
+    """
+
+    def __init__(self, choice: int = 0) -> None:
+        self._choice = choice
+        self._at: dict[Hashable, _Keyed] = {}
+        self._count = 0
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether a call has been opened at *key*, closed or not."""
+        return key in self._at
+
+    def whole(self, id: str | None, name: str | None, arguments: object) -> ToolCall:
+        """Return a call that comes in one piece; arguments that are an object become JSON text."""
+        self._count += 1
+        return ToolCall(self._count - 1, compact(arguments), id or None, name or "", self._choice)
+
+    def open(self, key: Hashable, id: str | None, name: str | None, given: object = None) -> ToolCall:
+        """
+        Return the opening of the call at *key*, another one if there was one.
+
+        Args:
+            given: Arguments that came along; they count if no fragment follows.
+        """
+        self._at[key] = _Keyed(self._count, given)
+        return self.whole(id, name, None)
+
+    def add(self, key: Hashable, fragment: str | None) -> list[ToolCall]:
+        """Return a fragment of the arguments; nothing if it is empty or no call is open at *key*."""
+        call = self._at.get(key)
+        if not fragment or call is None or not call.is_open:
+            return []
+        call.has_fragments = True
+        return [ToolCall(call.index, fragment, choice=self._choice)]
+
+    def close(self, key: Hashable, given: object = None) -> list[ToolCall]:
+        """Return the arguments, *given* here or at the opening, if no fragment has brought any."""
+        call = self._at.get(key)
+        if call is None or not call.is_open:
+            return []
+        call.is_open = False
+        arguments = "" if call.has_fragments else compact(given or call.given or "")
+        return [ToolCall(call.index, arguments, choice=self._choice)] if arguments else []

@@ -161,7 +161,7 @@ def test_a_finish_is_told_once_for_each_choice():
         ("SAFETY", "content_filter"),
         ("error", "other"),
         ("insufficient_system_resource", "other"),
-        (1, "other"),
+        (1, "stop"),
     ],
 )
 def test_every_finish_reason_has_one_of_our_words(word, reason):
@@ -339,7 +339,7 @@ def test_tool_calls(fragments, said):
         ),
         (
             {"object": "error", "message": {"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, "type": "t"},
-            Failure("upstream_error", '{"detail":[{"loc":["body","n"],"msg":"bad"}]}', None, "t"),
+            Failure("upstream_error", "body.n: bad", None, "t"),
         ),
         ({"error": "m"}, Failure("upstream_error", "m")),
         (
