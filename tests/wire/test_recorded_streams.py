@@ -1,127 +1,239 @@
-"""Every recorded body through the whole pipeline, and read back from what left."""
+"""
+Every recorded body through the whole pipeline, and read back from what left.
 
+All of it is driven by tables: a new dialect, format or recording is under proof here by its line there.
+"""
+
+import hashlib
 import json
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from wire import reading_back
 from wire.driving import Drive
-from wire.recordings import recordings
+from wire.proving import OUTPUTS, answer, drive, tell, turns, ways
+from wire.recordings import REASONS, STREAMS, recordings
+from wire.taking_apart import bytewise, in_crlf, places
 
-BODIES = recordings()
-OUTPUTS = ["native", "openai", "same"]
+from ssegate.wire.dialects import DIALECTS
 
-
-def reader(body, output):
-    """What reads *output* back."""
-    return getattr(reading_back, body.dialect if output == "same" else output)
-
-
-def driven(body, output, pieces, **settings):
-    """Drive *pieces* of a body, each with the time since the one before, to its end."""
-    choices = 1 + len(body.expected["other"].get("choices", {}))
-    drive = Drive(output, body.content_type, choices=choices, total=None, **settings)
-    now = 0.0
-    for piece, pause in pieces:
-        now += pause
-        drive.feed(piece, now)
-    drive.close(now + 0.5)
-    return drive
+BODIES = [*recordings(), *recordings("documents")]
+ALL_STREAMS = Path(__file__).parents[3] / "shared" / "streams"
+SMALL = 64 << 10
 
 
-def cuts(body, seed):
-    """Cut a body at random places, with a few pauses that last less than a finish waits."""
-    chance = random.Random(seed)
-    longest = max(2, len(body) // chance.choice([40, 400, 2000]))
-    places = [0]
-    while places[-1] < len(body):
-        places.append(places[-1] + chance.randint(1, longest))
-    pauses = {chance.choice(places): pause for pause in [0.001, 0.04, 0.045] * 5 + [0.9]}
-    for start, end in pairwise(places):
-        yield body[start:end], pauses.get(start, 0.0)
+# ---- what must be there --------------------------------------------------------------------------
 
 
-def check(body, output, drive):
+@pytest.mark.skipif(not ALL_STREAMS.is_dir(), reason="the whole collection is not beside this repository")
+def test_no_recording_of_the_collection_is_missing():
+    """Each of its 208 bodies is here, unchanged, with the entry that says where it comes from."""
+    theirs = json.loads((ALL_STREAMS / "manifest.json").read_text("utf-8"))
+    ours = {e["file"]: e for e in json.loads((STREAMS / "manifest.json").read_text("utf-8"))}
+
+    assert len(theirs) == 208
+    assert [e["file"] for e in theirs if e["file"] not in ours] == []
+    for entry in theirs:
+        known = ours[entry["file"]]
+        assert (known["sha256"], known["licence"]) == (entry["sha256"], entry["licence"])
+        assert known["expected"] == entry["expected"], entry["file"]
+
+
+def test_every_recording_is_what_its_entry_says():
+    """Size and hash of each body are those of its entry, and no file is without one, in order."""
+    entries = json.loads((STREAMS / "manifest.json").read_text("utf-8"))
+    files = [str(path.relative_to(STREAMS)) for path in STREAMS.glob("*/*")]
+
+    assert [e["file"] for e in entries] == sorted(files)
+    for entry in entries:
+        body = (STREAMS / entry["file"]).read_bytes()
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (entry["size"], entry["sha256"])
+
+
+def test_every_dialect_has_a_recording():
+    """But the two that none was found of."""
+    assert set(DIALECTS) - {body.dialect for body in BODIES} <= {"text", "replicate"}
+
+
+# ---- what they say -------------------------------------------------------------------------------
+
+
+def check(body, output, driven):
     """Compare what was read back with what the recording is known to say."""
-    answer = reader(body, output)(drive.body)
-    expected, message = body.expected, answer.first
-    is_mended = output == "native" or (output == "openai" and body.dialect != "openai")
+    dialect = driven.pipeline.format.name if output == "same" else output
+    found = answer(output, dialect, driven.body)
+    if found is None:
+        return None
+    expected, message = body.expected, found.first
+    is_mended = output != "same" and (output, body.dialect) != ("openai", "openai")
     empty = "{}" if is_mended else ""
 
     assert message.text == expected["text"]
     assert message.reasoning == expected["reasoning"]
-    assert message.refusal == expected["refusal"]
+    assert message.refusal == expected.get("refusal", "")
     assert message.calls == [
         call | {"arguments": call["arguments"] or empty} for call in expected["tool_calls"]
     ]
-    for choice, other in expected["other"].get("choices", {}).items():
-        assert answer.of(int(choice)).text == other["text"]
-        assert answer.of(int(choice)).finish_reason == other["finish_reason"]
-    if expected["error"]:
-        assert drive.pipeline.outcome == "upstream_error"
+    for choice, other in expected.get("other", {}).get("choices", {}).items():
+        assert found.of(int(choice)).text == other["text"]
+        assert found.of(int(choice)).finish_reason == other["finish_reason"]
+    check_end(body, found, driven.pipeline)
+    return found
+
+
+def check_end(body, found, pipeline):
+    """It failed with the upstream's words, or it is complete; cut recordings are told as cut."""
+    if error := body.expected.get("error"):
+        assert pipeline.outcome == "upstream_error"
         # Some upstreams put their own words into the generic message; none may be lost.
-        assert expected["error"]["message"] in json.dumps(answer.error, ensure_ascii=False)
-        return answer
-    assert answer.error is None
-    assert (drive.pipeline.outcome, drive.pipeline.failure) == ("completed", None)
-    if output == "native":
-        assert message.finish_reason == (body.reason or "other")
-    return answer
-
-
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("body", BODIES, ids=str)
-def test_nothing_of_a_recorded_body_is_lost(body, output):
-    """In one piece at one moment: text, reasoning, refusal, calls and finish arrive as they were sent."""
-    check(body, output, driven(body, output, [(body.body, 0.5)]))
-
-
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("body", BODIES, ids=str)
-def test_cuts_and_pauses_change_nothing(body, output):
-    """Cut anywhere, with pauses anywhere: the same message; the dialect named or found."""
-    seed = f"{body} {output}"
-    for dialect in ("auto", body.dialect):
-        check(body, output, driven(body, output, cuts(body.body, seed + dialect), dialect=dialect))
-
-
-@pytest.mark.parametrize("body", BODIES, ids=str)
-def test_reported_usage_is_told_as_it_was_reported(body):
-    """Usage of the last report, wherever it stood; without one it is estimated, and said so."""
-    drive = driven(body, "native", cuts(body.body, str(body)))
-    final = reading_back.native(drive.body).final
-    counts = body.usage
-
-    if counts is None or counts["output_tokens"] is None:
-        assert final["usage_source"] == "estimated"
-        assert "input_tokens" not in final
+        words = error["message"] if "message" in error else error["error"]
+        assert words in json.dumps(found.error, ensure_ascii=False)
         return
-    assert final["usage_source"] == "reported"
-    assert final["total_tokens"] == counts["output_tokens"]
-    assert {name: final.get(name) for name in counts} == counts
+    assert found.error is None
+    assert (pipeline.outcome, pipeline.failure) == ("completed", None)
+
+
+def check_native(body, found):
+    """Compare what only native tells: our word for the finish, counts and model."""
+    if found.finish is None or found.error is not None:
+        return
+    reason = body.reason or "other"
+    is_call = reason == "stop" and body.expected["tool_calls"]
+    assert found.finish["finish_reason"] == ("tool_calls" if is_call else reason)
+    word = body.expected["finish_reason"]
+    if word is not None and str(word) != found.finish["finish_reason"]:
+        assert str(found.finish["upstream_finish_reason"]) == str(word)
+    assert found.final.get("model") == body.expected["model"]
+    counts = body.usage
+    if counts is None or counts["output_tokens"] is None:
+        assert found.final["usage_source"] == "estimated"
+        assert "input_tokens" not in found.final
+        return
+    assert found.final["usage_source"] == "reported"
+    assert found.final["total_tokens"] == counts["output_tokens"]
+    assert {name: found.final.get(name) for name in counts} == counts
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
+def test_a_recorded_body_is_told_in_full(body):
+    """
+    Text, reasoning, refusal, calls, finish, usage, model and error are what the recording is known to say.
+
+    In every output, under its own content type, under none and under a wrong one, its dialect named or found.
+    """
+    for output in OUTPUTS:
+        whole = drive(body, [body.body], output)
+        found = check(body, output, whole)
+        if output == "native":
+            check_native(body, found)
+        told = tell(body, [body.body], output)
+        for way in ways(body):
+            assert tell(body, [body.body], output, way) == told, f"{output} {way}"
+
+
+@pytest.mark.parametrize("body", recordings(), ids=str)
+def test_what_same_writes_says_the_same(body):
+    """Read as an upstream's, the output is told as the recording is: same words, same end."""
+    first = drive(body, [body.body], "same")
+    again = Drive("native", first.pipeline.format.content_type, dialect=body.dialect, total=None)
+    again.feed(first.body, 0.5)
+    again.close(0.5)
+    once = drive(body, [body.body], "native")
+
+    one, other = (reading_back.native(driven.body) for driven in (once, again))
+    assert one.choices == other.choices
+    assert again.pipeline.outcome == once.pipeline.outcome
+    if not body.expected["error"]:  # none is written after an error
+        assert again.pipeline.stats.usage == once.pipeline.stats.usage
+
+
+# ---- however it comes ----------------------------------------------------------------------------
+
+
+def known(body):
+    """What the whole of *body* tells, by output."""
+    return {output: tell(body, [body.body], output) for output in OUTPUTS}
+
+
+@pytest.mark.parametrize("body", BODIES, ids=str)
+def test_no_cut_is_seen(body, cuts):
+    """Cut in two anywhere, inside a character and between CR and LF too: not a byte of the output differs."""
+    whole, told = body.body, known(body)
+    for at, (output, way) in zip(places(whole, cuts, body), turns(body), strict=False):
+        assert tell(body, [whole[:at], whole[at:]], output, way) == told[output], f"{at} {output} {way}"
+
+
+@pytest.mark.parametrize("body", [body for body in BODIES if len(body.body) < SMALL], ids=str)
+def test_byte_by_byte_is_the_same(body, thorough):
+    """A read a byte, under the names and labels in turn; with CRLF for LF where line ends are framing."""
+    told, steps = known(body), turns(body)
+    count = len(OUTPUTS) * len(ways(body)) if thorough else 1
+    for _, (output, way) in zip(range(count), steps, strict=False):
+        assert tell(body, bytewise(body.body), output, way) == told[output], f"{output} {way}"
+    if body.framing in ("sse", "ndjson"):
+        output, way = next(steps)
+        assert tell(body, bytewise(in_crlf(body.body)), output, way) == told[output], f"{output} {way}"
+
+
+def pieces(body, seed):
+    """Cut a body at random places, with a few pauses that last less than a finish waits."""
+    chance = random.Random(seed)
+    longest = max(2, len(body) // chance.choice([40, 400, 2000]))
+    ends = [0]
+    while ends[-1] < len(body):
+        ends.append(ends[-1] + chance.randint(1, longest))
+    pauses = {chance.choice(ends): pause for pause in [0.001, 0.04, 0.045] * 5 + [0.9]}
+    for start, end in pairwise(ends):
+        yield body[start:end], pauses.get(start, 0.0)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("body", recordings(), ids=str)
+def test_pauses_and_batches_change_nothing(body, output):
+    """Cut into many pieces, with pauses between them and neighbours joined: the same message."""
+    choices = 1 + len(body.expected["other"].get("choices", {}))
+    dialect = random.Random(f"{body} {output}").choice(["auto", body.dialect])
+    driven = Drive(output, body.content_type, choices=choices, total=None, dialect=dialect)
+    now = 0.0
+    for piece, pause in pieces(body.body, f"{body} {output}"):
+        now += pause
+        driven.feed(piece, now)
+    driven.close(now + 0.5)
+
+    check(body, output, driven)
+
+
+@pytest.mark.parametrize("body", recordings(), ids=str)
 def test_raw_bytes_are_untouched(body):
     """Up to the upstream's own end mark not one byte is changed, and none is added."""
-    drive = driven(body, "raw", cuts(body.body, str(body)))
+    data = drive(body, (piece for piece, _ in pieces(body.body, str(body))), "raw").body
 
-    assert body.body.startswith(drive.body)
-    assert not body.body[len(drive.body) :].strip()
+    assert body.body.startswith(data)
+    assert not body.body[len(data) :].strip()
 
 
 @pytest.mark.parametrize(
-    "body", [body for body in BODIES if body.dialect == "openai" and not body.expected["error"]], ids=str
+    "body",
+    [body for body in recordings() if body.dialect == "openai" and not body.expected["error"]],
+    ids=str,
 )
 def test_no_field_of_an_openai_shaped_chunk_is_lost(body):
     """Every key a chunk had is still there: ids, fingerprints, logprobs, vendors' own."""
-    drive = driven(body, "openai", [(body.body, 0.5)], batch_delay=None, metadata="off")
-    sent = [block["data"] for block in reading_back.blocks(drive.body)]
+    data = drive(body, [body.body], "openai", metadata="off").body
+    sent = [block["data"] for block in reading_back.blocks(data)]
     came = [line[5:].strip() for line in body.body.decode().splitlines() if line.startswith("data:")]
-    came = [json.loads(data) for data in came if data and data != "[DONE]"]
+    came = [json.loads(said) for said in came if said and said != "[DONE]"]
     for said in came:
         if said.get("error", "absent") is None:
             del said["error"]
 
-    assert [json.loads(data) for data in sent[:-1]] == came
+    assert [json.loads(said) for said in sent[:-1]] == came
+
+
+def test_every_reason_is_known():
+    """A recording with a finish reason that nobody has put into our words would prove nothing."""
+    words = {str(body.expected["finish_reason"]).lower() for body in BODIES}
+
+    assert words - {"none"} <= set(REASONS)

@@ -1,13 +1,8 @@
-import json
-import random
-import re
-
 import pytest
 from wire.recordings import recording, recordings
 
 from ssegate.wire.dialects import DIALECTS
-from ssegate.wire.errors import WireError
-from ssegate.wire.events import End, Finish, Frame
+from ssegate.wire.events import Finish, Frame
 
 from .reading import frames_of, gather, read, recognised
 
@@ -52,62 +47,12 @@ def test_a_recorded_body_is_read_in_full(body, way):
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
-def test_a_recorded_body_reads_the_same_byte_by_byte(body):
-    """LF or CRLF, in one read or in one a byte: the events are the same."""
-    whole = read(body.dialect, frames_of(body.framing, [body.body]))
-    crlf = re.sub(rb"\r?\n", b"\r\n", body.body)
-
-    for text in (body.body, crlf):
-        pieces = (text[at : at + 1] for at in range(len(text)))
-        assert read(body.dialect, frames_of(body.framing, pieces)) == whole
-
-
-@pytest.mark.parametrize("body", BODIES, ids=str)
 def test_a_recorded_body_ends_as_it_did(body):
     """The end mark is told where the upstream gave one."""
     told = gather(read(body.dialect, frames_of(body.framing, [body.body])))
 
     mark = body.expected.get("terminator", "the document's end")
     assert told.ended == (mark is not None and told.failure is None)
-
-
-ENDS = {
-    "anthropic": lambda said: said.get("type") in ("message_delta", "message_stop"),
-    "ollama": lambda said: said.get("done") is True,
-    "openai": lambda said: any(choice.get("finish_reason") for choice in said.get("choices", ())),
-}
-"""Whether a frame says, by its JSON alone, that anything has ended."""
-
-
-def is_an_end(body, frame):
-    data = frame.data.strip()
-    return data.startswith(b"[DONE]") or bool(ENDS[body.dialect](json.loads(data)))
-
-
-def ends(body, block):
-    return any(is_an_end(body, frame) for frame in frames_of(body.framing, [block]))
-
-
-@pytest.mark.parametrize("body", recordings(), ids=str)
-def test_a_cut_stream_never_looks_finished(body):
-    """Without its end mark, and cut anywhere before it, a body has neither finish nor end."""
-    separator = b"\n" if body.framing == "ndjson" else b"\n\n"
-    blocks = body.body.rstrip(b"\n").split(separator)
-    kept = [block for block in blocks if not ends(body, block + separator)]
-    rest = separator.join(kept) + separator
-    cuts = random.Random(body.file).sample(range(1, len(rest)), min(10, len(rest) - 1))
-
-    for end in (len(rest), *cuts):
-        decoder = DIALECTS[body.dialect]()
-        events = []
-        for frame in frames_of(body.framing, [rest[:end]]):
-            try:
-                events += decoder.decode(frame)
-            except WireError:
-                assert frame.irregular == "unfinished"
-        events += decoder.close()
-
-        assert not [event for event in events if isinstance(event, (Finish, End))]
 
 
 def test_perplexity_cites_each_source_once():
