@@ -314,8 +314,8 @@ class Pipeline:
                 return
         if found.fault is not None:
             raise found.fault
-        if at_end and not (self._has_content or self._finished_choices):
-            # JSON that a named dialect could not use.
+        if at_end and recogniser.head and not (self._has_content or self._finished_choices):
+            # JSON that a named dialect could not use; events are never passed on.
             self._reject(recogniser.stranger(), recogniser, now)
 
     def _bind(self, found: Recognised) -> None:

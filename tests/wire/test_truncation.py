@@ -1,60 +1,20 @@
 """A stream that was cut off is told as an error, never as an end; a whole one is never called cut."""
 
-import json
-import random
-
 import pytest
 from wire import reading_back
 from wire.driving import DONE, ROLE, SSE, STOP, Drive, chunk, line, message, usage, word
+from wire.proving import OUTPUTS, Way, drive, tell, turns
 from wire.recordings import recordings
+from wire.taking_apart import blocks, is_error, over_at, places, without_ends
 
-BODIES = [body for body in recordings() if not body.expected["error"]]
-OUTPUTS = ["native", "openai", "same"]
-
-
-def reader(body, output):
-    """What reads *output* back."""
-    return getattr(reading_back, body.dialect if output == "same" else output)
-
-
-def is_an_end(block):
-    """Whether a block of the upstream holds a finish or an end, by its bare JSON."""
-    text = block.decode().strip()
-    data = "\n".join(
-        line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith(("data:", "{"))
-    )
-    if not data:
-        return False
-    if data == "[DONE]":
-        return True
-    said = json.loads(data)
-    reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
-    is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
-    return is_last or any(reasons)
-
-
-def parted(body):
-    """Return a body up to its first finish or end, and the whole of it without any of those."""
-    separator = b"\n" if body.framing == "ndjson" else b"\n\n"
-    blocks = body.body.split(separator)
-    marks = [at for at, block in enumerate(blocks) if is_an_end(block)]
-    before = separator.join(blocks[: marks[0]]) + separator
-    without = separator.join(block for at, block in enumerate(blocks) if at not in marks)
-    return before, without
-
-
-def ended(body, output, data, **settings):
-    """Drive *data* in one piece to a clean end of the body."""
-    drive = Drive(output, body.content_type, **settings)
-    drive.feed(data, 0.5)
-    drive.close(1.0)
-    return drive
+BODIES = recordings()
+CUT = "upstream_truncated"
 
 
 def check_cut(drive, read):
     """The outcome says so, and so does the last event if there were any."""
     pipeline = drive.pipeline
-    assert (pipeline.outcome, pipeline.failure.code) == ("truncated", "upstream_truncated")
+    assert (pipeline.outcome, pipeline.failure.code) == ("truncated", CUT)
     assert pipeline.is_told is pipeline.is_open
     if not pipeline.is_open:
         assert drive.body == b""
@@ -63,43 +23,69 @@ def check_cut(drive, read):
         assert read(drive.body).error is not None
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", [*OUTPUTS, "raw"])
 @pytest.mark.parametrize("body", BODIES, ids=str)
 def test_a_body_without_its_end_is_truncated(body, output):
-    """All finish and end frames taken out: everything else arrives, then an error."""
-    _, without = parted(body)
+    """All finish, end and error frames taken out: everything else arrives, then an error."""
+    rest = without_ends(body)
+    if not rest.strip():
+        pytest.skip("it has nothing but its end")
 
-    drive = ended(body, output, without)
+    pipeline = drive(body, [rest], output).pipeline
 
-    check_cut(drive, reader(body, output))
+    assert (pipeline.outcome, pipeline.failure.code) == ("truncated", CUT)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
-def test_a_body_cut_before_its_end_is_truncated(body):
-    """Cut at ten random places before the first finish: truncated each time, by whatever way it is read."""
-    before, _ = parted(body)
-    chance = random.Random(str(body))
+def test_a_cut_is_told_exactly_where_there_is_one(body, cuts):
+    """
+    Cut before its answer is over a body is truncated, cut after it is whole: at each place, in every output.
 
-    for at in chance.sample(range(1, len(before)), min(10, len(before) - 1)):
-        output, dialect = chance.choice(OUTPUTS), chance.choice(["auto", body.dialect])
-        drive = ended(body, output, before[:at], dialect=dialect)
-        check_cut(drive, reader(body, output))
+    The places just before and just behind the last byte of the answer are among them.
+    """
+    over, whole = over_at(body), body.body
+    near = [] if over is None else [at for at in (over - 1, over, over + 1) if 0 < at < len(whole)]
+    chosen = near + places(whole, cuts - len(near), f"{body} truncated")
+
+    first, errors = blocks(body)[0], [block for block in blocks(body) if is_error(block)]
+    for at, (output, way) in zip(chosen, turns(body, [*OUTPUTS, "raw"]), strict=False):
+        if at < first.end:  # what it is can be told by its label alone
+            way = Way(body.content_type, way.dialect)
+        told = drive(body, [whole[:at]], output, way).pipeline
+        assert told.outcome in ends(over, errors, at), f"{at} of {over}, {output} {way}: {told.failure}"
+        assert told.outcome != "truncated" or told.failure.code == CUT
+
+
+def ends(over, errors, at):
+    """How a body may end, cut at a place, the answer of which is over after so many bytes."""
+    if any(block.end <= at for block in errors):
+        return ["upstream_error"]
+    if over is not None and over <= at:
+        return ["completed"]
+    # An event that is named "error" is one as soon as it has said anything.
+    is_named = any(block.event == "error" and block.start < at for block in errors)
+    return ["truncated", "upstream_error"] if is_named else ["truncated"]
+
+
+@pytest.mark.parametrize("body", recordings("documents"), ids=str)
+def test_a_cut_document_is_never_complete(body, cuts):
+    """Half a JSON document is no answer, whatever it is taken for."""
+    for at, (output, way) in zip(places(body.body.rstrip(), cuts, body), turns(body), strict=False):
+        assert drive(body, [body.body[:at]], output, way).pipeline.outcome != "completed", f"{at} {way}"
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
 def test_what_arrived_before_the_cut_has_left(body):
-    """The text of whole events is a beginning of the answer, and not a letter of it is missing."""
-    before, _ = parted(body)
-    at = random.Random(str(body)).randrange(len(before) // 2, len(before))
+    """What whole events have said is a beginning of the answer, and not a letter of it is missing."""
+    for at in places(body.body, 3, f"{body} arrived"):
+        arrived = max((block.end for block in blocks(body) if block.end <= at), default=0)
+        one, other = (
+            reading_back.native(tell(body, [body.body[:end]], "native").data) for end in (arrived, at)
+        )
 
-    whole, cut = ended(body, "native", before), ended(body, "native", before[:at])
-    for drive in (whole, cut):
-        drive.tell(1.0)
-
-    texts = [reading_back.native(drive.body).first for drive in (whole, cut)]
-    assert texts[0].text.startswith(texts[1].text)
-    assert texts[0].reasoning.startswith(texts[1].reasoning)
-    assert body.expected["text"].startswith(texts[0].text)
+        assert one.choices == other.choices
+        assert body.expected["text"].startswith(one.first.text)
+        assert body.expected["reasoning"].startswith(one.first.reasoning)
 
 
 @pytest.mark.parametrize("code", ["upstream_truncated", "upstream_disconnected", "upstream_protocol"])
@@ -153,6 +139,8 @@ def test_a_choice_that_has_not_finished_is_cut_off(is_clean):
         ("openai", SSE, b"data: {"),
         ("openai", SSE, b"dat"),
         ("openai", SSE, ROLE),
+        ("openai", SSE, ROLE[:-1]),
+        ("openai", SSE, ROLE[:-2]),
         ("ollama", "application/x-ndjson", line(message={"content": "Hi"}, done=False)[:-9]),
     ],
 )
