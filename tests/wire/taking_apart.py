@@ -31,6 +31,8 @@ class Block:
 
     event: str
     data: str
+    headers: bytes = b""
+    """Of an event stream's message, as they came."""
 
     @property
     def said(self) -> Any:
@@ -85,9 +87,9 @@ def _eventstream(body: bytes) -> Iterator[Block]:
     at = 0
     while at < len(body):
         total, size = struct.unpack_from(">II", body, at)
-        names = re.search(rb":(?:event|exception)-type\x07..(\w+)", body[at + 12 : at + 12 + size], re.DOTALL)
-        payload = body[at + 12 + size : at + total - 4]
-        yield Block(at, at + total, names[1].decode() if names else "", payload.decode())
+        headers, payload = body[at + 12 : at + 12 + size], body[at + 12 + size : at + total - 4]
+        name = re.search(rb":(?:event|exception)-type\x07..(\w+)", headers, re.DOTALL)
+        yield Block(at, at + total, name[1].decode() if name else "", payload.decode(), headers)
         at += total
 
 
