@@ -146,7 +146,7 @@ def of_json(data: bytes, where: int, how: int) -> bytes:
     """Return the JSON in *data* with one value replaced, dropped, wrapped or renamed."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):  # spoiled before
         return data
     if isinstance(document, dict) and isinstance(document.get("bytes"), str):
         inner = of_json(base64.b64decode(document["bytes"]), where, how)

@@ -8,13 +8,14 @@ docs/dialects.md shows a whole dialect built on it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from ssegate.wire.dialects.carry import Carrier, payload
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import UNREADABLE, repair
+from ssegate.wire.dialects.payload import UNREADABLE, repair, sound
 from ssegate.wire.dialects.surrogates import without_halves
 from ssegate.wire.events import (
     Carried,
@@ -129,7 +130,9 @@ class JSONDialect(FrameDialect, Generic[Model]):
         model = self._held
         if model is None:
             return self._carry_mark(frame)
-        if not self._repaired and (carried := self._carrier.repeat(frame)) is not None:
+        if self._repaired:
+            frame = replace(frame, data=sound(frame.data))
+        elif (carried := self._carrier.repeat(frame)) is not None:
             return carried
         said = self._said
         event = self._event_name(model, frame)

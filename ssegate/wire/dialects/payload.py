@@ -9,13 +9,14 @@ NaN, invalid UTF-8 and lone surrogates are let through, and a field of the wrong
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
 from ssegate.wire.errors import WireError
 
-__all__ = ["UNREADABLE", "compact", "loads", "repair"]
+__all__ = ["UNREADABLE", "compact", "loads", "repair", "sound"]
 
 Model = TypeVar("Model")
 Struct = TypeVar("Struct", bound=msgspec.Struct)
@@ -61,6 +62,37 @@ def repair(data: bytes, model: type[Model]) -> Model:
         return _fit_object(value, model)
     except RecursionError as exc:
         raise WireError("the upstream sent JSON that is nested too deeply") from exc
+
+
+def sound(data: bytes) -> bytes:
+    """
+    Return JSON that had to be repaired as every client can read it; what is in order stays as it was written.
+
+    Control characters become escapes, NaN and infinities null.
+
+    Raises:
+        WireError: It is nested so deeply that it cannot be written.
+    """
+    text = data.decode(errors="replace")
+    try:
+        json.loads(text, parse_constant=_refuse)
+        return data
+    except (ValueError, RecursionError):
+        pass
+    try:
+        value = json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite)
+        return json.dumps(value, separators=(",", ":")).encode()
+    except (ValueError, RecursionError) as exc:
+        raise WireError(f"the upstream sent {len(data)} bytes that cannot be written as JSON") from exc
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if isfinite(value) else None
 
 
 def compact(value: object) -> str:

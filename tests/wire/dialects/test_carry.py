@@ -397,3 +397,21 @@ def test_a_long_answer_takes_the_short_way():
     assert [c.body.decode() for c in carried] == texts
     assert {c.key for c in carried[1:]} == {carried[1].key}
     assert [whole(c) for c in carried] == frames
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        (b'{"choices":[{"delta":{"content":"a\tb"}}]}', b'{"choices":[{"delta":{"content":"a\\tb"}}]}'),
+        (b'{"choices":[],"x":NaN,"y":-Infinity}', b'{"choices":[],"x":null,"y":null}'),
+        (b'{"choices":[],"x":NaN,"y":1e999,"z":1.50}', b'{"choices":[],"x":null,"y":null,"z":1.5}'),
+        (b'{"choices":[],"x":NaN,"y":"\\ud83d"}', b'{"choices":[],"x":null,"y":"\\ud83d"}'),
+        (b'{"choices": [], "usage": 5, "y": 1e999}', b'{"choices": [], "usage": 5, "y": 1e999}'),
+        (b'{"choices":[],"x":"\\ud83d","y": 1.50}', b'{"choices":[],"x":"\\ud83d","y": 1.50}'),
+    ],
+)
+def test_what_leaves_is_json_for_every_client(data, left):
+    """What only a forgiving reader takes for JSON is written anew; what any reader takes stays as it was."""
+    (carried,) = carry("openai", data)
+
+    assert whole(carried) == left
