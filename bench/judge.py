@@ -1,0 +1,148 @@
+"""Medians, ratios and verdicts of a file of results; the tables of the terminal and of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from bench.rows import GOALS, METRICS, Goal
+
+Results = dict[str, dict]
+"""By row: its ``title``, and its ``runs``, by contender a list of one result a round."""
+
+FAULTS = ("broken", "refused", "lost", "duplicated", "repeated", "unanswered")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    How a goal was met.
+
+    Attributes:
+        measured: The number, or the ratio; the median of all rounds.
+    """
+
+    what: str
+    goal: str
+    measured: str
+    numbers: str
+    reached: bool
+
+
+def numbers(results: Results, row: str, contender: str, metric: str) -> list[float]:
+    """Return one number a round; none if that was not measured."""
+    runs = results.get(row, {}).get("runs", {}).get(contender, [])
+    found = (METRICS[metric].of(run) for run in runs)
+    return [number for number in found if number is not None]
+
+
+def middle(results: Results, row: str, contender: str, metric: str) -> float | None:
+    """Return the median of all rounds."""
+    found = numbers(results, row, contender, metric)
+    return median(found) if found else None
+
+
+def verdicts(results: Results) -> Iterator[Verdict]:
+    """Judge every goal whose numbers are there."""
+    for goal in GOALS:
+        if (verdict := _judge(results, goal)) is not None:
+            yield verdict
+
+
+def _judge(results: Results, goal: Goal) -> Verdict | None:
+    own = numbers(results, goal.row, goal.contender, goal.metric)
+    others = numbers(results, goal.versus_row or goal.row, goal.versus, goal.metric)
+    if not own or (goal.versus and not others):
+        return None
+    metric = METRICS[goal.metric]
+    sign = "≥" if goal.at_least else "≤"
+    if goal.versus:
+        # A round's runs follow each other, so what disturbs the machine for minutes disturbs both alike.
+        value = median(mine / theirs for mine, theirs in zip(own, others, strict=False) if theirs)
+        wanted = f"{sign} {show(goal.limit)} × {_compared(goal)}"
+        said = f"{show(value)} ×"
+        seen = f"{show(median(own))} / {show(median(others))} {metric.unit}".rstrip()
+    else:
+        value = median(own)
+        wanted = f"{sign} {show(goal.limit)} {metric.unit}".rstrip()
+        said, seen = f"{show(value)} {metric.unit}".rstrip(), ""
+    reached = value >= goal.limit if goal.at_least else value <= goal.limit
+    what = f"{goal.row}: {metric.label}, {goal.contender}"
+    return Verdict(what, wanted, said, seen, reached)
+
+
+def _compared(goal: Goal) -> str:
+    return f"its own at {goal.versus_row}" if goal.versus_row else goal.versus
+
+
+def show(number: float | None) -> str:
+    """Write *number* with three digits that mean something."""
+    if number is None:
+        return "–"
+    if abs(number) >= 1000:
+        return f"{number:,.0f}".replace(",", " ")
+    if abs(number) >= 100:
+        return f"{number:.0f}"
+    return f"{number:.3g}"
+
+
+def summary(result: dict) -> str:
+    """Say one run in a few words."""
+    shown = ((METRICS[name], METRICS[name].of(result)) for name in ("cpu", "tokens", "p50", "p99", "ready"))
+    return ", ".join(
+        f"{metric.label} {show(value)} {metric.unit}".rstrip() for metric, value in shown if value
+    )
+
+
+COLUMNS = ("cpu", "tokens", "streams", "p50", "p99", "first_p50", "per_client", "rest")
+"""Metrics shown of every run."""
+
+
+def detail_rows(results: Results) -> list[list[str]]:
+    """Return the table of all medians, with its head."""
+    head = ["row", "proxy", *(f"{METRICS[name].label} {METRICS[name].unit}".rstrip() for name in COLUMNS)]
+    lines = [head]
+    for row, measured in results.items():
+        for contender in measured["runs"]:
+            cells = [show(middle(results, row, contender, name) or None) for name in COLUMNS]
+            lines.append([row, contender, *cells])
+    return lines
+
+
+def goal_rows(results: Results) -> list[list[str]]:
+    """Return the table of goals, with its head."""
+    lines = [["goal", "wanted", "measured", "medians", ""]]
+    for verdict in verdicts(results):
+        word = "reached" if verdict.reached else "short"
+        lines.append([verdict.what, verdict.goal, verdict.measured, verdict.numbers, word])
+    return lines
+
+
+def doubts(results: Results) -> Iterator[str]:
+    """Tell of runs that went wrong, and of such as measured something else than they should."""
+    for row, measured in results.items():
+        for contender, runs in measured["runs"].items():
+            for number, run in enumerate(runs, 1):
+                for doubt in _doubts_of(run):
+                    yield f"{row}, {contender}, round {number}: {doubt}"
+
+
+def _doubts_of(run: dict) -> Iterator[str]:
+    for fault in FAULTS:
+        if run.get(fault):
+            yield f"{run[fault]} {fault}"
+    offered = run.get("offered_per_s", 0)
+    if offered and run["tokens_per_s"] < 0.97 * offered:
+        yield f"falls behind: {show(run['tokens_per_s'])} of {show(offered)} tokens a second"
+    if offered and run["late_us"] and run["late_us"]["p99"] > 5000:
+        yield f"the load generator itself was late (p99 {show(run['late_us']['p99'] / 1000)} ms)"
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """Lay *lines* out in columns for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
