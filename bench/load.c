@@ -136,13 +136,21 @@ static double per(double what, uint64_t each) {
     return each == 0 ? 0 : what / (double)each;
 }
 
+/* What a proxy that costs no time at all would carry: a stream's first token comes after the delay, and its
+   end one step after its last token. */
+static double offered_per_s(void) {
+    if (options.rate <= 0 || options.tokens == 0) return options.clients * options.rate;
+    double tokens = (double)options.tokens;
+    return options.clients * tokens / (options.delay + tokens / options.rate);
+}
+
 static void print_result(struct snapshot idle, struct snapshot from, struct snapshot to) {
     double seconds = (double)(to.at - from.at) / (double)SECOND;
     double cpu = (double)(to.proxy.cpu - from.proxy.cpu);
     printf("{\"seconds\":%.3f", seconds);
     printf(",\"tokens_per_s\":%.1f,\"streams_per_s\":%.1f", (double)tally.seen / seconds,
            (double)tally.streams / seconds);
-    printf(",\"offered_per_s\":%.1f", options.clients * options.rate);
+    printf(",\"offered_per_s\":%.1f", offered_per_s());
     printf(",\"cpu_us_per_token\":%.3f,\"cpu_us_per_stream\":%.2f,\"cpu_share\":%.3f",
            per(cpu, tally.seen) / 1e3, per(cpu, tally.streams) / 1e3, cpu / 1e9 / seconds);
     printf(",\"own_share\":%.3f", (to.own_cpu - from.own_cpu) / seconds);
@@ -184,6 +192,7 @@ static const char usage[] =
     "  --delay S              from a request to the upstream's first token (0)\n"
     "  --tick S               between two looks at what is due (0.001)\n"
     "  --body BYTES           of a request, at the least (about 350)\n"
+    "  --padding BYTES        more in the text of each token (0)\n"
     "  --close                a connection for each request\n"
     "  --cancel-every S       let a client leave in mid-stream\n"
     "  --stall                clients stop reading after their first token\n"
@@ -223,6 +232,7 @@ static void take_option(int option, const char *value) {
     case 'D': options.delay = atof(value); break;
     case 't': options.tick = atof(value); break;
     case 'b': options.body = (size_t)atol(value); break;
+    case 'g': options.padding = (size_t)atol(value); break;
     case 'k': options.keepalive = false; break;
     case 'C': options.cancel_every = atof(value); break;
     case 'S': options.stall = true; break;
@@ -239,9 +249,9 @@ static void read_options(int argc, char **argv) {
         {"rate", required_argument, NULL, 'r'},    {"warm", required_argument, NULL, 'w'},
         {"seconds", required_argument, NULL, 's'}, {"delay", required_argument, NULL, 'D'},
         {"tick", required_argument, NULL, 't'},    {"body", required_argument, NULL, 'b'},
-        {"close", no_argument, NULL, 'k'},         {"cancel-every", required_argument, NULL, 'C'},
-        {"stall", no_argument, NULL, 'S'},         {"pid", required_argument, NULL, 'm'},
-        {NULL, 0, NULL, 0},
+        {"padding", required_argument, NULL, 'g'}, {"close", no_argument, NULL, 'k'},
+        {"stall", no_argument, NULL, 'S'},         {"cancel-every", required_argument, NULL, 'C'},
+        {"pid", required_argument, NULL, 'm'},     {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) take_option(option, optarg);
     if (options.path == NULL) options.path = paths[options.dialect];

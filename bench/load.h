@@ -27,6 +27,7 @@ struct options {
     double delay;         /* seconds from a request to the upstream's first token */
     double tick;          /* seconds between two looks at what is due */
     size_t body;          /* bytes of a request's body, at the least */
+    size_t padding;       /* bytes that make each token's text longer */
     bool keepalive;       /* one connection for many requests of a client */
     double cancel_every;  /* seconds between two clients that leave in mid-stream; 0: none does */
     bool stall;           /* clients stop reading after their first token */

@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.proxies import PROXIES, ROOT
+from bench.process import ROOT
+from bench.proxies import PROXIES
 
 
 def describe(contenders: list[str]) -> dict:

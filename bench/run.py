@@ -19,8 +19,9 @@ from pathlib import Path
 
 from bench import judge
 from bench.machine import describe
-from bench.proxies import CACHE, PROXIES, StartError, max_descriptors, tls_missing
-from bench.rows import LOADS, ROWS, Load, Row, curve
+from bench.process import CACHE, StartError, max_descriptors
+from bench.proxies import PROXIES, tls_missing
+from bench.rows import LOADS, ROWS, Load, Row, curve, quick_contenders
 from bench.trial import DIRECT, build_generator, run
 
 QUICK: Load = {"warm": 0.6, "seconds": 1.0}
@@ -117,7 +118,8 @@ def _measure(
         if (reason := _unfit(row)) is not None:
             print(f"bench: without {row.name}: {reason}")
             continue
-        here = [name for name in row.contenders if name == DIRECT or name in present]
+        contenders = quick_contenders(row) if options.quick else row.contenders
+        here = [name for name in contenders if name == DIRECT or name in present]
         for number in range(1, 1 + (1 if options.quick else options.rounds)):
             for name in here:
                 print(f"bench: {row.name}, round {number}, {name}: ", end="", flush=True)

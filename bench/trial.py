@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.proxies import CACHE, PROXIES, TLS_FRONT, Site, free_port, running
+from bench.process import CACHE, Site, free_port, running
+from bench.proxies import PROXIES, TLS_FRONT
 from bench.rows import Load, Row
 
 GENERATOR = CACHE / "load"

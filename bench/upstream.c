@@ -10,8 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Enough for the head and the opening of an answer, or for a token or its ending. */
-#define OUT_BYTES 4096
 /* Of a request, only so much is looked at; the rest is counted. */
 #define IN_BYTES 4096
 /* What a client that stopped reading can make the kernel keep on our side. */
@@ -32,8 +30,8 @@ struct upstream {
     long body_left;    /* bytes, unless chunked */
     char body_end[5];  /* the latest bytes of a chunked body */
 
-    char out[OUT_BYTES];
     size_t out_size, out_sent;
+    char out[]; /* room for an opening, or for a token and an ending */
 };
 
 static struct upstream **all;
@@ -42,7 +40,7 @@ static int count, capacity;
 /* ---- what is sent, made ready once --------------------------------------------------------------- */
 
 struct piece {
-    char bytes[1500];
+    char *bytes;
     size_t size;
     size_t stamp_at;
 };
@@ -96,18 +94,24 @@ static const struct {
 };
 
 static void add(struct piece *piece, const char *bytes, size_t size) {
-    if (piece->size + size > sizeof piece->bytes) die("a piece of the answer is too long");
+    piece->bytes = realloc(piece->bytes, piece->size + size);
+    if (piece->bytes == NULL) die("realloc");
     memcpy(piece->bytes + piece->size, bytes, size);
     piece->size += size;
 }
 
-/* Add text as one HTTP chunk. */
-static void add_chunk(struct piece *piece, const char *text) {
+/* Add text as one HTTP chunk, with padding before the place given. */
+static void add_padded_chunk(struct piece *piece, const char *text, size_t padding, size_t place) {
     char size[20];
-    if (*text == '\0') return; /* an empty chunk would be the end */
-    add(piece, size, (size_t)sprintf(size, "%zx\r\n", strlen(text)));
-    add(piece, text, strlen(text));
+    add(piece, size, (size_t)sprintf(size, "%zx\r\n", strlen(text) + padding));
+    add(piece, text, place);
+    for (size_t i = 0; i < padding; i++) add(piece, ".", 1);
+    add(piece, text + place, strlen(text) - place);
     add(piece, "\r\n", 2);
+}
+
+static void add_chunk(struct piece *piece, const char *text) {
+    if (*text != '\0') add_padded_chunk(piece, text, 0, 0); /* an empty chunk would be the end */
 }
 
 static void prepare_pieces(void) {
@@ -118,7 +122,8 @@ static void prepare_pieces(void) {
                        answers[options.dialect].content_type);
     add(&opening, head, (size_t)size);
     add_chunk(&opening, answers[options.dialect].opening);
-    add_chunk(&token, answers[options.dialect].token);
+    const char *text = answers[options.dialect].token;
+    add_padded_chunk(&token, text, options.padding, (size_t)(strstr(text, STAMP) - text));
     char *stamp = memmem(token.bytes, token.size, STAMP, strlen(STAMP));
     token.stamp_at = (size_t)(stamp - token.bytes) + 1;
     add_chunk(&ending, answers[options.dialect].ending);
@@ -278,7 +283,7 @@ static void on_upstream_events(struct endpoint *endpoint, uint32_t events) {
 /* ---- listening ----------------------------------------------------------------------------------- */
 
 static void welcome(int fd) {
-    struct upstream *u = calloc(1, sizeof *u);
+    struct upstream *u = calloc(1, sizeof *u + opening.size + token.size + ending.size);
     if (u == NULL) die("calloc");
     u->endpoint = (struct endpoint){fd, on_upstream_events};
     u->due = NEVER;
