@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
 from bench.rows import GOALS, METRICS, Goal
 
 Results = dict[str, dict]
-"""By row: its ``title``, and its ``runs``, by contender a list of one result a round."""
+"""By row: its ``title``, what it ``shows``, and its ``runs``, by contender a list of one result a round."""
 
 FAULTS = ("broken", "refused", "lost", "duplicated", "repeated", "unanswered")
 
@@ -55,25 +55,29 @@ def _judge(results: Results, goal: Goal) -> Verdict | None:
     others = numbers(results, goal.versus_row or goal.row, goal.versus, goal.metric)
     if not own or (goal.versus and not others):
         return None
-    metric = METRICS[goal.metric]
     sign = "≥" if goal.at_least else "≤"
     if goal.versus:
         # A round's runs follow each other, so what disturbs the machine for minutes disturbs both alike.
         value = median(mine / theirs for mine, theirs in zip(own, others, strict=False) if theirs)
         wanted = f"{sign} {show(goal.limit)} × {_compared(goal)}"
         said = f"{show(value)} ×"
-        seen = f"{show(median(own))} / {show(median(others))} {metric.unit}".rstrip()
+        seen = f"{show(median(own))} / {with_unit(median(others), goal.metric)}"
     else:
         value = median(own)
-        wanted = f"{sign} {show(goal.limit)} {metric.unit}".rstrip()
-        said, seen = f"{show(value)} {metric.unit}".rstrip(), ""
+        wanted = f"{sign} {with_unit(goal.limit, goal.metric)}"
+        said, seen = with_unit(value, goal.metric), ""
     reached = value >= goal.limit if goal.at_least else value <= goal.limit
-    what = f"{goal.row}: {metric.label}, {goal.contender}"
+    what = f"{goal.row}: {METRICS[goal.metric].label}, {goal.contender}"
     return Verdict(what, wanted, said, seen, reached)
 
 
 def _compared(goal: Goal) -> str:
     return f"its own at {goal.versus_row}" if goal.versus_row else goal.versus
+
+
+def with_unit(number: float | None, metric: str) -> str:
+    """Write *number*, which is of *metric*, with its unit."""
+    return f"{show(number)} {METRICS[metric].unit}".rstrip()
 
 
 def show(number: float | None) -> str:
@@ -87,27 +91,21 @@ def show(number: float | None) -> str:
     return f"{number:.3g}"
 
 
-def summary(result: dict) -> str:
-    """Say one run in a few words."""
-    shown = ((METRICS[name], METRICS[name].of(result)) for name in ("cpu", "tokens", "p50", "p99", "ready"))
-    return ", ".join(
-        f"{metric.label} {show(value)} {metric.unit}".rstrip() for metric, value in shown if value
-    )
+def labelled(metric: str) -> str:
+    """Return the head of a column of *metric*."""
+    return f"{METRICS[metric].label} {METRICS[metric].unit}".rstrip()
 
 
-COLUMNS = ("cpu", "tokens", "streams", "p50", "p99", "first_p50", "per_client", "rest")
-"""Metrics shown of every run."""
+def summary(result: dict, shows: Iterable[str]) -> str:
+    """Say one run in a line."""
+    return ", ".join(f"{METRICS[name].label} {with_unit(METRICS[name].of(result), name)}" for name in shows)
 
 
-def detail_rows(results: Results) -> list[list[str]]:
-    """Return the table of all medians, with its head."""
-    head = ["row", "proxy", *(f"{METRICS[name].label} {METRICS[name].unit}".rstrip() for name in COLUMNS)]
-    lines = [head]
-    for row, measured in results.items():
-        for contender in measured["runs"]:
-            cells = [show(middle(results, row, contender, name) or None) for name in COLUMNS]
-            lines.append([row, contender, *cells])
-    return lines
+def detail_rows(results: Results, row: str) -> list[list[str]]:
+    """Return the table of the medians of *row*, with its head."""
+    shows, runs = results[row]["shows"], results[row]["runs"]
+    body = [[one, *(show(middle(results, row, one, name)) for name in shows)] for one in runs]
+    return [["", *map(labelled, shows)], *body]
 
 
 def goal_rows(results: Results) -> list[list[str]]:

@@ -17,6 +17,7 @@ class Row:
     Attributes:
         name: What ``--only`` calls it.
         load: None: the proxy is only started.
+        shows: Names of ``METRICS`` that say something here.
         tls: The upstream speaks TLS.
         quick: What a quick round changes of the load; None: it leaves the row out.
     """
@@ -25,6 +26,7 @@ class Row:
     title: str
     contenders: tuple[str, ...]
     load: Load | None
+    shows: tuple[str, ...] = ("cpu", "tokens", "p50", "p99", "last_p50", "last_p99")
     tls: bool = False
     quick: Load | None = field(default_factory=dict)
 
@@ -38,7 +40,7 @@ ALL = ("nginx", "ssegate", "ssegate-wide", "ssegate-off")
 PLAIN = ("nginx", "ssegate")
 
 ROWS = (
-    Row("start", "start, no request", ("nginx", "relay", "ssegate"), None),
+    Row("start", "start, no request", ("nginx", "relay", "ssegate"), None, ("ready", "rest")),
     Row("paced-400", "400 streams × 50 tok/s", (*ALL, "envoy"), {"clients": 400, "rate": 50}),
     Row("paced-800", "800 streams × 50 tok/s", (*ALL, "envoy"), {"clients": 800, "rate": 50}, quick=None),
     Row(
@@ -46,6 +48,7 @@ ROWS = (
         "50 streams, as fast as it goes",
         ("nginx", "relay", "ssegate", "envoy", "litellm"),
         {"clients": 50, "tokens": 200},
+        ("cpu", "tokens"),
     ),
     Row("latency", "100 streams × 50 tok/s", ("direct", *ALL, "envoy"), {"clients": 100, "rate": 50}),
     Row(
@@ -53,18 +56,21 @@ ROWS = (
         "10 streams of 20 tokens, the first after 100 ms",
         ("direct", "nginx", "relay", "ssegate", "envoy", "litellm"),
         {"clients": 10, "rate": 100, "tokens": 20, "delay": 0.1},
+        ("first_p50", "first_p99"),
     ),
     Row(
         "starts",
-        "streams of 2 tokens",
+        "streams of 2 tokens, on connections that stay",
         ("direct", "nginx", "relay", "ssegate", "envoy", "litellm"),
         {"clients": 50, "tokens": 2},
+        ("streams", "stream_cpu"),
     ),
     Row(
         "starts-close",
         "streams of 2 tokens, a connection for each",
         ("nginx", "relay", "ssegate"),
         {"clients": 50, "tokens": 2, "close": True},
+        ("streams", "stream_cpu"),
         quick=None,
     ),
     Row("few", "50 streams × 400 tok/s", ("nginx", "ssegate-off"), {"clients": 50, "rate": 400}),
@@ -72,8 +78,9 @@ ROWS = (
         "many",
         "5000 streams × 4 tok/s",
         ("nginx", "relay", "ssegate", "ssegate-off"),
-        {"clients": 5000, "rate": 4, "warm": 8},
-        quick={"warm": 3},
+        {"clients": 5000, "rate": 4, "warm": 10},
+        ("cpu", "per_client", "p50", "p99"),
+        quick={"warm": 5},
     ),
     Row(
         "stalled",
@@ -81,6 +88,7 @@ ROWS = (
         ("nginx", "relay", "ssegate"),
         # Large tokens, so that all buffers on the way are full before the end.
         {"clients": 1000, "tokens": 0, "padding": 16_000, "stall": True, "warm": 2, "seconds": 4},
+        ("per_client",),
         quick={"warm": 2, "seconds": 2},
     ),
     Row(
@@ -88,6 +96,7 @@ ROWS = (
         "400 streams × 50 tok/s, 50 clients a second leave",
         ("direct", "nginx", "relay", "ssegate"),
         {"clients": 400, "rate": 50, "tokens": 0, "cancel-every": 0.02},
+        ("cancel_p50", "cancel_p99", "cpu"),
         quick={"seconds": 1.5},
     ),
     Row("anthropic", "Anthropic upstream", PLAIN, {"clients": 400, "rate": 50, "dialect": "anthropic"}),
@@ -98,6 +107,7 @@ ROWS = (
         "request bodies of 100 KB, 20 tokens",
         ("nginx", "relay", "ssegate"),
         {"clients": 50, "tokens": 20, "body": 100_000},
+        ("streams", "stream_cpu"),
     ),
 )
 
@@ -120,7 +130,8 @@ def curve(loads: Iterable[int] = LOADS) -> list[Row]:
             f"curve-{load}",
             f"{load // 50} streams × 50 tok/s",
             ("nginx", "ssegate", "ssegate-off"),
-            {"clients": load // 50, "rate": 50},
+            {"clients": max(1, load // 50), "rate": 50},
+            ("share", "cpu", "p50", "p99", "last_p50", "last_p99"),
             quick=None,
         )
         for load in loads
@@ -167,12 +178,17 @@ class Metric:
 METRICS = {
     "cpu": Metric("cpu_us_per_token", "CPU per token", unit="µs"),
     "stream_cpu": Metric("cpu_us_per_stream", "CPU per stream", unit="µs"),
+    "share": Metric("cpu_share", "CPU", 100, "%"),
     "tokens": Metric("tokens_per_s", "tokens a second"),
     "streams": Metric("streams_per_s", "streams a second"),
-    "p50": Metric("latency_us.p50", "added latency, p50", 1e-3, "ms"),
-    "p99": Metric("latency_us.p99", "added latency, p99", 1e-3, "ms"),
-    "first_p50": Metric("first_token_us.p50", "added to the first token, p50", 1e-3, "ms"),
-    "cancel_p99": Metric("cancel_us.p99", "client gone → upstream closed, p99", 1e-3, "ms"),
+    "p50": Metric("latency_us.p50", "latency p50", 1e-3, "ms"),
+    "p99": Metric("latency_us.p99", "latency p99", 1e-3, "ms"),
+    "last_p50": Metric("last_latency_us.p50", "of an event's last token p50", 1e-3, "ms"),
+    "last_p99": Metric("last_latency_us.p99", "p99", 1e-3, "ms"),
+    "first_p50": Metric("first_token_us.p50", "added to the first token p50", 1e-3, "ms"),
+    "first_p99": Metric("first_token_us.p99", "p99", 1e-3, "ms"),
+    "cancel_p50": Metric("cancel_us.p50", "client gone → upstream closed p50", 1e-3, "ms"),
+    "cancel_p99": Metric("cancel_us.p99", "client gone → upstream closed p99", 1e-3, "ms"),
     "rest": Metric("rest_mib", "memory at rest", unit="MiB"),
     "per_client": Metric("rss_kib_per_client", "memory a client", unit="KiB"),
     "ready": Metric("ready_s", "start to ready", unit="s"),

@@ -45,13 +45,15 @@ def main() -> None:
     file = CACHE / time.strftime("%Y%m%d-%H%M%S.json")
     try:
         for row, contender, result in _measure(rows, present, options, cores):
-            measured = results.setdefault(row.name, {"title": row.title, "load": row.load, "runs": {}})
-            measured["runs"].setdefault(contender, []).append(result)
+            told = {"title": row.title, "load": row.load, "shows": row.shows, "runs": {}}
+            results.setdefault(row.name, told)["runs"].setdefault(contender, []).append(result)
             file.write_text(json.dumps({"about": about, "rows": results}, indent=1, ensure_ascii=False))
     except KeyboardInterrupt:
         print("\nbench: interrupted; this is what there is")
     if results:
         _print(results, file)
+    if options.quick:
+        print("bench: a quick round shows that it runs; do not quote its numbers")
 
 
 def _options() -> argparse.Namespace:
@@ -128,7 +130,7 @@ def _measure(
                 except (StartError, subprocess.SubprocessError) as error:
                     print(f"failed: {error}")
                     continue
-                print(judge.summary(result), flush=True)
+                print(judge.summary(result, row.shows), flush=True)
                 yield row, name, result
 
 
@@ -149,13 +151,14 @@ def _load(row: Row, options: argparse.Namespace) -> Load:
 
 
 def _print(results: judge.Results, file: Path) -> None:
-    print()
-    print(judge.aligned(judge.detail_rows(results)))
+    for row, measured in results.items():
+        print(f"\n{row}: {measured['title']}")
+        print(judge.aligned(judge.detail_rows(results, row)))
     print()
     print(judge.aligned(judge.goal_rows(results)))
     for doubt in judge.doubts(results):
         print(f"bench: {doubt}")
-    print(f"bench: all of it is in {file}; python -m bench.report {file} makes the page of it")
+    print(f"bench: all of it is in {file}; python -m bench.report FILE makes a page of it")
 
 
 if __name__ == "__main__":
