@@ -35,7 +35,7 @@ format: $(TEST_READY) ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEMO_READY) ## measure it beside other proxies, 20 minutes (ARGS="--quick", "--only ROW", "--help")
+bench: $(DEMO_READY) ## measure it beside other proxies, half an hour (ARGS="--quick", "--only ROW", "--help")
 	@$(BIN)/python -m bench.run $(ARGS)
 
 clean: ## remove the environment and everything that tools have left

@@ -14,12 +14,13 @@
 #define HEAD_BYTES 4096
 #define RECEIVE_BUFFER_BYTES (64 << 10) /* of clients that will stop reading */
 
+#define PATIENCE (SECOND / 10)          /* before a client tries again what has failed */
+
 /*
  * AWAY ─start_at─► CONNECTING ─► ASKING ─request sent─► HEAD ─► SIZE ⇄ PIECE … TRAILER ─► ASKING, or AWAY
  *                                                         └───► PIECE ─► the same, for a body with a length
- *                                                         └───► REST, to the connection's end
  */
-enum state { AWAY, CONNECTING, ASKING, HEAD, SIZE, PIECE, TRAILER, REST };
+enum state { AWAY, CONNECTING, ASKING, HEAD, SIZE, PIECE, TRAILER };
 
 struct client {
     struct endpoint endpoint;
@@ -201,10 +202,9 @@ static size_t read_head(struct client *c, const char *bytes, size_t size) {
     const char *length = strcasestr(c->head, "\r\ncontent-length:");
     c->status = atoi(c->head + strlen("HTTP/1.1 "));
     c->chunked = strcasestr(c->head, "\r\ntransfer-encoding: chunked") != NULL;
-    c->left = length != NULL ? atol(length + strlen("\r\ncontent-length:")) : 0;
+    c->left = length != NULL && !c->chunked ? atol(length + strlen("\r\ncontent-length:")) : 0;
     c->line_size = 0;
-    c->state = c->chunked ? SIZE : length != NULL ? PIECE : REST;
-    if (c->chunked) c->left = 0;
+    c->state = c->chunked ? SIZE : PIECE;
     return (size_t)(end - c->head) + 4 - before;
 }
 
@@ -235,10 +235,10 @@ static bool read_answer(struct client *c, const char *bytes, size_t size, uint64
             if (*bytes == '\n') return true; /* nobody sends trailers here */
             break;
         default:
-            taken = c->state == PIECE && size > (size_t)c->left ? (size_t)c->left : size;
+            taken = size > (size_t)c->left ? (size_t)c->left : size;
             scan(c, bytes, taken, now);
-            c->left -= c->state == PIECE ? (long)taken : 0;
-            if (c->state == PIECE && c->left == 0 && c->chunked) c->state = SIZE;
+            c->left -= (long)taken;
+            if (c->left == 0 && c->chunked) c->state = SIZE;
         }
         bytes += taken;
         size -= taken;
@@ -258,7 +258,9 @@ static void count_stream(struct client *c) {
 
 /* Go on after an answer. */
 static void next_stream(struct client *c) {
-    if (!options.keepalive || c->state == REST) {
+    if (c->status != 200) {
+        leave(c, clock_now() + PATIENCE);
+    } else if (!options.keepalive) {
         leave(c, 0);
         connect_client(c);
     } else if (!ask(c)) {
@@ -268,13 +270,8 @@ static void next_stream(struct client *c) {
 
 /* The proxy has closed the connection, or it failed. */
 static void on_lost(struct client *c) {
-    if (c->state == REST) {
-        count_stream(c);
-        next_stream(c);
-        return;
-    }
     tally.broken++;
-    leave(c, clock_now() + SECOND / 10);
+    leave(c, clock_now() + PATIENCE);
 }
 
 static void on_connected(struct client *c) {
@@ -283,7 +280,7 @@ static void on_connected(struct client *c) {
     getsockopt(c->endpoint.fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0 || !ask(c)) {
         tally.refused++;
-        leave(c, clock_now() + SECOND / 10);
+        leave(c, clock_now() + PATIENCE);
     }
 }
 

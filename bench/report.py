@@ -91,8 +91,9 @@ def _version(name: str, said: str) -> str:
 
 
 def _emphasised(lines: list[list[str]]) -> list[list[str]]:
-    """Make it plain where a goal was missed."""
-    return [[*line[:-1], "**short**" if line[-1] == "short" else line[-1]] for line in lines]
+    """Make it plain where a goal was not reached."""
+    plain = ("", "reached", "not measured")
+    return [[*line[:-1], line[-1] if line[-1] in plain else f"**{line[-1]}**"] for line in lines]
 
 
 def _table(lines: list[list[str]]) -> str:

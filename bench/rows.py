@@ -168,11 +168,11 @@ class Metric:
     unit: str = ""
 
     def of(self, result: dict) -> float | None:
-        """Look the number up in a run's *result*; None if that run has none."""
+        """Look the number up in a run's *result*; None if that run has none (nothing costs nothing)."""
         found: object = result
         for key in self.path.split("."):
             found = found.get(key) if isinstance(found, dict) else None
-        return found * self.scale if isinstance(found, int | float) else None
+        return found * self.scale if isinstance(found, int | float) and found else None
 
 
 METRICS = {
