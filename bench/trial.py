@@ -24,7 +24,8 @@ def build_generator(compiler: str) -> None:
     """Compile the load generator."""
     CACHE.mkdir(parents=True, exist_ok=True)
     words = [*compiler.split(), "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *SOURCES]
-    subprocess.run(words, check=True)
+    if subprocess.run(words, check=False).returncode != 0:
+        raise SystemExit(f"bench: {compiler} could not compile the load generator")
 
 
 def run(row: Row, contender: str, load: Load, cores: list[int]) -> dict:
