@@ -42,6 +42,7 @@ def main() -> None:
     present = [name for name, reason in absent.items() if reason is None]
     about = describe(present) | {"command": " ".join(sys.argv[1:])}
     results: judge.Results = {}
+    began = time.monotonic()
     file = CACHE / time.strftime("%Y%m%d-%H%M%S.json")
     try:
         for row, contender, result in _measure(rows, present, options, cores):
@@ -52,6 +53,7 @@ def main() -> None:
         print("\nbench: interrupted; this is what there is")
     if results:
         _print(results, file)
+    print(f"bench: took {time.monotonic() - began:.0f} s")
     if options.quick:
         print("bench: a quick round shows that it runs; do not quote its numbers")
 
