@@ -44,10 +44,6 @@ def _relay(site: Site) -> list[str | Path]:
     return [sys.executable, Path(__file__).with_name("bare_relay.py"), str(site.port), site.upstream]
 
 
-def _relay_version() -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("aiohttp", "uvloop"))
-
-
 def _ssegate_version() -> str:
     return f"ssegate {importlib.metadata.version('ssegate')}, Python {platform.python_version()}"
 
@@ -152,7 +148,7 @@ PROXIES = {
     proxy.name: proxy
     for proxy in (
         Proxy("nginx", _write_nginx, _nginx_missing, _nginx_version),
-        Proxy("relay", _relay, version=_relay_version),
+        Proxy("relay", _relay),
         Proxy("ssegate", _ssegate({}), version=_ssegate_version, ready_path="/health"),
         Proxy("ssegate-wide", _ssegate({"size": 5, "delay": "100ms"}), ready_path="/health"),
         Proxy("ssegate-off", _ssegate("off"), ready_path="/health"),
