@@ -14,6 +14,8 @@ Results = dict[str, dict]
 FAULTS = ("broken", "refused", "lost", "duplicated", "repeated", "unanswered")
 
 
+MAX_WAITED = 0.05
+"""Share of the time; more of it lost to other work than that, and a run has not been alone."""
 SEAMLESS = ("lost", "duplicated")
 
 
@@ -157,9 +159,12 @@ def _doubts_of(run: dict) -> Iterator[str]:
         yield f"falls behind: {show(run['tokens_per_s'])} of {show(offered)} tokens a second"
     if offered and run["late_us"] and run["late_us"]["p99"] > 5000:
         yield f"the load generator itself was late (p99 {show(run['late_us']['p99'] / 1000)} ms)"
+    for whose, key in (("proxy", "waited_share"), ("load generator", "own_waited_share")):
+        if run.get(key, 0) > MAX_WAITED:
+            yield f"the {whose} waited {show(100 * run[key])} % of the time for its core, which others used"
     is_rush = offered == 0 and not run.get("stalled")
     if is_rush and 0 < run.get("cpu_share", 0) < 0.95:
-        yield f"the load generator was the limit, the proxy was busy {show(100 * run['cpu_share'])} % of the time"
+        yield f"the load generator was the limit: the proxy was busy for {show(100 * run['cpu_share'])} %"
     noticed = (run.get("cancel_us") or {}).get("count", 0)
     if run.get("cancelled", 0) > noticed:
         yield f"{run['cancelled'] - noticed} of {run['cancelled']} leavings were not seen upstream"

@@ -110,12 +110,17 @@ static void start_ticking(void) {
 
 struct snapshot {
     uint64_t at;
-    struct usage proxy;
-    double own_cpu;
+    struct usage proxy, own;
 };
 
 static struct snapshot take_snapshot(void) {
-    return (struct snapshot){clock_now(), usage_of_proxy(), own_cpu_seconds()};
+    int own = getpid();
+    return (struct snapshot){clock_now(), usage_of(options.pids, options.pid_count), usage_of(&own, 1)};
+}
+
+/* How much of the time between two snapshots a sum of nanoseconds has grown by. */
+static double share(uint64_t from, uint64_t to, double seconds) {
+    return (double)(to - from) / (double)SECOND / seconds;
 }
 
 static void print_histogram(const char *name, const struct histogram *h) {
@@ -151,9 +156,12 @@ static void print_result(struct snapshot idle, struct snapshot from, struct snap
     printf(",\"tokens_per_s\":%.1f,\"streams_per_s\":%.1f", (double)tally.seen / seconds,
            (double)tally.streams / seconds);
     printf(",\"offered_per_s\":%.1f", offered_per_s());
-    printf(",\"cpu_us_per_token\":%.3f,\"cpu_us_per_stream\":%.2f,\"cpu_share\":%.3f",
-           per(cpu, tally.seen) / 1e3, per(cpu, tally.streams) / 1e3, cpu / 1e9 / seconds);
-    printf(",\"own_share\":%.3f", (to.own_cpu - from.own_cpu) / seconds);
+    printf(",\"cpu_us_per_token\":%.3f,\"cpu_us_per_stream\":%.2f", per(cpu, tally.seen) / 1e3,
+           per(cpu, tally.streams) / 1e3);
+    printf(",\"cpu_share\":%.3f,\"waited_share\":%.3f", share(from.proxy.cpu, to.proxy.cpu, seconds),
+           share(from.proxy.waited, to.proxy.waited, seconds));
+    printf(",\"own_share\":%.3f,\"own_waited_share\":%.3f", share(from.own.cpu, to.own.cpu, seconds),
+           share(from.own.waited, to.own.waited, seconds));
     printf(",\"rss_kib\":{\"idle\":%ld,\"warm\":%ld,\"end\":%ld}", idle.proxy.rss_kib, from.proxy.rss_kib,
            to.proxy.rss_kib);
     printf(",\"rss_kib_per_client\":%.2f", (double)(to.proxy.rss_kib - idle.proxy.rss_kib) / options.clients);

@@ -85,12 +85,12 @@ void record(struct histogram *, uint64_t duration);
 double percentile_us(const struct histogram *, double part);
 
 struct usage {
-    uint64_t cpu;  /* nanoseconds on a processor, of all threads */
+    uint64_t cpu;    /* nanoseconds on a processor, of all threads */
+    uint64_t waited; /* nanoseconds ready to run while the processor was another's */
     long rss_kib;
 };
 
-struct usage usage_of_proxy(void);
-double own_cpu_seconds(void);
+struct usage usage_of(const int *pids, int count);
 
 /* ---- streams: what both ends know of one --------------------------------------------------------- */
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,36 +93,28 @@ static uint64_t number_in(const char *path, int skip) {
     return number;
 }
 
-/* Nanoseconds on a processor of all threads alive: schedstat counts them exactly, stat in ticks of 10 ms. */
-static uint64_t cpu_of(int pid) {
+/* Add up all threads alive: schedstat counts nanoseconds, stat only ticks of 10 ms. */
+static void add_time_of(int pid, struct usage *usage) {
     char path[320];
-    uint64_t cpu = 0;
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
-    if (tasks == NULL) return 0;
+    if (tasks == NULL) return;
     for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
         if (!isdigit((unsigned char)task->d_name[0])) continue;
         snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, task->d_name);
-        cpu += number_in(path, 0);
+        usage->cpu += number_in(path, 0);
+        usage->waited += number_in(path, 1);
     }
     closedir(tasks);
-    return cpu;
 }
 
-struct usage usage_of_proxy(void) {
+struct usage usage_of(const int *pids, int count) {
     struct usage usage = {0};
-    for (int i = 0; i < options.pid_count; i++) {
+    for (int i = 0; i < count; i++) {
         char path[64];
-        snprintf(path, sizeof path, "/proc/%d/statm", options.pids[i]);
+        snprintf(path, sizeof path, "/proc/%d/statm", pids[i]);
         usage.rss_kib += (long)number_in(path, 1) * (sysconf(_SC_PAGESIZE) / 1024);
-        usage.cpu += cpu_of(options.pids[i]);
+        add_time_of(pids[i], &usage);
     }
     return usage;
-}
-
-double own_cpu_seconds(void) {
-    struct rusage own;
-    getrusage(RUSAGE_SELF, &own);
-    return (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
-           (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6;
 }
