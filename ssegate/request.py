@@ -55,7 +55,9 @@ _HOP_BY_HOP = frozenset(
 )
 """RFC 9110 section 7.6.1, and what our own client writes anew."""
 
-_OURS = frozenset({"accept-encoding", "x-stream-id", "last-event-id"})
+_OF_A_STREAM = frozenset({"x-stream-id", "last-event-id"})
+"""Between client and gate where a stream is wanted; elsewhere they are none of the gate's."""
+
 _FORWARDED = ("forwarded", "x-real-ip", "x-forwarded-")
 """What proxies say of the client; we write it ourselves."""
 
@@ -163,7 +165,7 @@ def plan(
         return _plan_from_prompt(route, method, path, query, body)
     output = resolved_output(route, method, path)
     wanted = _wants_stream(route, output, method, path, query, body)
-    url = _target(route, path, query)
+    url = _target(route, path, query, wanted)
     if body is None:
         return Plan(wanted, method, url, raw, output)
     # The body's language is that of the path it goes to, whatever the client's path is called.
@@ -188,7 +190,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
     return Plan(
         wants_stream=wanted,
         method="POST",
-        url=_target(route, path, query),
+        url=_target(route, path, query, wanted),
         body=msgspec.json.encode(edited),
         output=resolved_output(route, method, path),
         wants_usage=wants_usage,
@@ -321,12 +323,12 @@ def _decoded(value: msgspec.Raw | None, kind: type[_T]) -> _T | None:
         return None
 
 
-def _target(route: Route, path: str, query: str) -> str:
+def _target(route: Route, path: str, query: str, wants_stream: bool) -> str:
     """Return the upstream's URL without the parameters for the gate alone; the rest stays as it is."""
     url = route.target(path)
     if not query:
         return url
-    ours = {"stream_id"}
+    ours = {"stream_id"} if wants_stream else set()
     if route.from_prompt is not None:
         ours |= {"prompt", "key"}
     elif route.upstream.holds_credential:
@@ -342,6 +344,7 @@ def forward_headers(
     peer: str,
     is_trusted: bool,
     scheme: str,
+    wants_stream: bool,
     is_json: bool,
 ) -> CIMultiDict[str]:
     """
@@ -358,7 +361,9 @@ def forward_headers(
     upstream = route.upstream
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
     credentials = {name.lower() for name in CREDENTIALS}
-    dropped = _HOP_BY_HOP | _OURS | (named - credentials)
+    dropped = _HOP_BY_HOP | (named - credentials)
+    if wants_stream:
+        dropped |= _OF_A_STREAM
     if upstream.holds_credential:
         dropped |= credentials
     hidden = _FORWARDED if upstream.forward_client else _OF_THE_CLIENT

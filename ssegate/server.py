@@ -253,6 +253,7 @@ def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) 
         peer=exchange.peer,
         is_trusted=exchange.is_from_trusted_proxy,
         scheme=request.scheme,
+        wants_stream=planned.wants_stream,
         is_json=planned.from_prompt,
     )
     body: Body = planned.body or None

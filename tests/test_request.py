@@ -282,9 +282,10 @@ def test_a_prompt_may_refuse_the_stream(body: bytes, query: str):
     [
         (PLAIN, "", ""),
         (PLAIN, "a=1&key=k&b=%3D&&c", "?a=1&key=k&b=%3D&&c"),
-        (PLAIN, "stream_id=x&a=1", "?a=1"),
-        (PLAIN, "a=1&stream%5Fid=x", "?a=1"),
-        (PLAIN, "my_stream_id=x", "?my_stream_id=x"),
+        (PLAIN, "stream=true&stream_id=x&a=1", "?stream=true&a=1"),
+        (PLAIN, "stream=1&stream%5Fid=x", "?stream=1"),
+        (PLAIN, "stream=1&my_stream_id=x", "?stream=1&my_stream_id=x"),
+        (PLAIN, "stream_id=x&a=1", "?stream_id=x&a=1"),
         (HOLDING, "key=k&a=1&monkey=2", "?a=1&monkey=2"),
         (HOLDING, "k%65y=k&key=j", ""),
         (HOLDING, "prompt=p", "?prompt=p"),
@@ -301,7 +302,8 @@ def test_what_is_left_of_the_query(upstream: Upstream, query: str, kept: str):
 
 
 def forwarded(to: Route, *pairs: tuple[str, str], **said: Any) -> CIMultiDict[str]:
-    settings: dict[str, Any] = {"peer": "10.0.0.9", "is_trusted": False, "scheme": "http", "is_json": False}
+    settings: dict[str, Any] = {"peer": "10.0.0.9", "is_trusted": False, "scheme": "http"}
+    settings |= {"wants_stream": True, "is_json": False}
     return forward_headers(to, CIMultiDictProxy(CIMultiDict(pairs)), **(settings | said))
 
 

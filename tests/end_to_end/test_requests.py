@@ -173,11 +173,12 @@ async def test_what_the_gate_does_not_know_is_not_harmed(gate: Any, simulator: A
         ("/p?stream=false&key=abc", "/p?stream=false&key=abc"),
         ("/p;v=1/q:r@s,t?a=[1]&b={2}|", "/p;v=1/q:r@s,t?a=[1]&b={2}|"),
         ("//double//slash", "//double//slash"),
-        ("/p?stream_id=0123456789abcdef012345&a=1", "/p?a=1"),
+        ("/p?stream_id=mine&a=1", "/p?stream_id=mine&a=1"),
+        ("/p?stream=true&stream_id=0123456789abcdef012345&a=1", "/p?stream=true&a=1"),
     ],
 )
 async def test_path_and_query_arrive_untouched(gate: Any, target: str, kept: str):
-    """Path and query are the upstream's to read: not decoded, sorted or cleaned, but for our own name."""
+    """Path and query are the upstream's to read: not decoded, sorted or cleaned, but for a stream's id."""
     async with serving(STREAMING) as upstream:
         running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, target, method="GET")
