@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, Response
 from multidict import CIMultiDict
 
@@ -59,7 +58,6 @@ class Exchange:
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
     route: Route | None = None
     cors: CIMultiDict[str] = field(default_factory=CIMultiDict)
-    upstream: ClientResponse | None = None
     is_booked: bool = False
     """Log line and metrics of it are made, or made by the relay."""
 

@@ -17,9 +17,12 @@ from aiohttp import web
 from ssegate.simulate import Behaviour
 
 from .asking import CHAT, answering, ask, connected, everything_to, serving
+from .logbook import Log
+from .scripted import Peer, chunk, scripted
 
 MEGABYTE = 1 << 20
 IMAGE = b"\x89PNG\r\n\x1a\n" + os.urandom(5 * MEGABYTE)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SSE_BODY = b': hello\r\ndata: {"choices":[]}\r\n\r\ndata: [DONE]\n\n: and more\n'
 
 
@@ -112,8 +115,8 @@ async def test_the_list_of_models(gate: Any, simulator: Any):
     assert (through.status, through.body) == (200, direct.body)
 
 
-async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any):
-    """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it."""
+async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any, log: Log):
+    """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it and logged."""
     upstream = await simulator(Behaviour(tokens=9))
     running = await gate(everything_to(upstream.url))
 
@@ -122,6 +125,10 @@ async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: An
     assert answer.json["choices"][0]["message"]["content"]
     assert answer.json["usage"]["completion_tokens"] == 9
     assert str(answer.header("X-Request-ID")).startswith("req_")
+    log.whole()
+    [line] = log.lines("request")
+    assert (line["status"], line["bytes_out"]) == (200, len(answer.body))
+    assert line["upstream_request_id"] == answer.header("X-Request-ID")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
@@ -268,22 +275,43 @@ async def test_a_download_is_read_no_faster_than_the_client_takes_it(gate: Any):
     assert digest.hexdigest() == hashlib.sha256(BLOCK * (BIG // len(BLOCK))).hexdigest()
 
 
-async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any):
-    """When the upstream's connection breaks in mid-body, so does the client's: no part looks whole."""
+HALF = b'{"a": 1'
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+BROKEN: dict[str, tuple[bytes, bytes | None]] = {
+    # what comes, and what after it; None: a reset
+    "end between chunks": (CHUNKED + chunk(HALF), b""),
+    "end in a chunk": (CHUNKED + b"ff\r\n" + HALF, b""),
+    "no chunk": (CHUNKED + chunk(HALF), b"zz\r\n"),
+    "too short": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, b""),
+    "reset between chunks": (CHUNKED + chunk(HALF), None),
+    "reset in a length": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, None),
+}
 
-    async def breaking(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        await response.write(b'{"a": 1')
-        assert request.transport is not None
-        request.transport.close()
-        return response
 
-    async with serving(breaking) as upstream:
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("how", list(BROKEN))
+async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any, log: Log, how: str, version: str):
+    """When the upstream's body breaks off, so does the client's, of whatever version: no part looks whole."""
+    comes, after = BROKEN[how]
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(comes)
+        await asyncio.sleep(0.05)  # so that it is read: a reset overtakes what was not
+        if after is None:
+            peer.reset()
+        else:
+            await peer.say(after)
+
+    async with scripted(script) as upstream:
         running = await gate(everything_to(upstream.url))
-        answer = await ask(running.url, "/x", method="GET")
+        answer = await ask(running.url, "/x", method="GET", version=version)
 
     assert (answer.status, answer.is_whole) == (200, False)
+    log.whole()
+    [line] = log.lines("request")
+    assert line["code"] == ("upstream_protocol" if how == "no chunk" else "upstream_truncated")
+    assert line["bytes_out"] == len(HALF)
 
 
 @pytest.mark.parametrize(("limit", "status"), [("total", 504), ("idle", None)])
