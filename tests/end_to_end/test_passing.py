@@ -284,6 +284,7 @@ BROKEN: dict[str, tuple[bytes, bytes | None]] = {
     "no chunk": (CHUNKED + chunk(HALF), b"zz\r\n"),
     "too short": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, b""),
     "reset between chunks": (CHUNKED + chunk(HALF), None),
+    "reset before the close": (HEAD + b"\r\n" + HALF, None),
     "reset in a length": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, None),
 }
 
