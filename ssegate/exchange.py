@@ -137,13 +137,14 @@ class Exchange:
 
     @property
     def _shape(self) -> str:
-        """Whose error bodies this client reads; OpenAI's where nothing tells."""
+        """Whose error bodies this client reads: the output's, else the path's, else OpenAI's."""
         if self.route is None:
             return "openai"
-        output = resolved_output(self.route, self.request.method, self.path)
+        query = self.request.rel_url.raw_query_string
+        output = resolved_output(self.route, self.request.method, self.path, query)
         if output != "same":
             return "native" if output == "native" else "openai"
-        if self.path.endswith(("/messages", "/complete")):
+        if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

@@ -163,7 +163,7 @@ def plan(
     """
     if route.from_prompt is not None and method in ("GET", "POST"):
         return _plan_from_prompt(route, method, path, query, body)
-    output = resolved_output(route, method, path)
+    output = resolved_output(route, method, path, query, body)
     wanted = _wants_stream(route, output, method, path, query, body)
     url = _target(route, path, query, wanted)
     if body is None:
@@ -192,7 +192,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
         method="POST",
         url=_target(route, path, query, wanted),
         body=msgspec.json.encode(edited),
-        output=resolved_output(route, method, path),
+        output=resolved_output(route, method, path, query),
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
@@ -221,11 +221,14 @@ def _filled(value: Any, prompt: str) -> Any:
             return value
 
 
-def resolved_output(route: Route, method: str, path: str) -> str:
-    """Return the output of *route* with ``auto`` decided: native for a prompt or a GET, else by the path."""
+def resolved_output(route: Route, method: str, path: str, query: str, body: JSONObject | None = None) -> str:
+    """Return the output of *route*; ``auto``: native for a prompt or a stream by GET, else by the path."""
     if route.output != "auto":
         return route.output
-    if method == "GET" or route.from_prompt is not None:
+    # Of a GET the output does not say whether a stream is wanted, so any will do.
+    if route.from_prompt is not None or (
+        method == "GET" and _wants_stream(route, "native", method, path, query, body)
+    ):
         return "native"
     return "openai" if path.endswith(_OPENAI_SUFFIXES) else "same"
 

@@ -118,21 +118,26 @@ def test_what_is_read_as_json(media: str | None, yes: bool):
 
 
 @pytest.mark.parametrize(
-    ("output", "method", "path", "prompt", "resolved"),
+    ("output", "method", "path", "query", "prompt", "resolved"),
     [
-        ("auto", "POST", CHAT, False, "openai"),
-        ("auto", "POST", "/x/completions", False, "openai"),
-        ("auto", "POST", "/v1/messages", False, "same"),
-        ("auto", "GET", CHAT, False, "native"),
-        ("auto", "POST", CHAT, True, "native"),
-        ("raw", "GET", CHAT, True, "raw"),
+        ("auto", "POST", CHAT, "", False, "openai"),
+        ("auto", "POST", "/x/completions", "", False, "openai"),
+        ("auto", "POST", "/v1/messages", "", False, "same"),
+        ("auto", "GET", CHAT, "stream=true", False, "native"),
+        ("auto", "GET", "/v1/models/g:streamGenerateContent", "", False, "native"),
+        ("auto", "GET", CHAT, "", False, "openai"),
+        ("auto", "GET", "/v1/models", "", False, "same"),
+        ("auto", "GET", "/v1/models", "stream=false", True, "native"),
+        ("auto", "POST", CHAT, "", True, "native"),
+        ("native", "GET", "/v1/models", "", False, "native"),
+        ("raw", "GET", CHAT, "", True, "raw"),
     ],
 )
-def test_auto_output(output: str, method: str, path: str, prompt: bool, resolved: str):
-    """A prompt or a GET is native, OpenAI's paths are openai, the rest is same; a word is a word."""
+def test_auto_output(output: str, method: str, path: str, query: str, prompt: bool, resolved: str):
+    """A prompt or a GET of a stream is native, the rest goes by the path; a word is a word."""
     chosen = route(output=output, from_prompt=FromPrompt(None, {}) if prompt else None)
 
-    assert resolved_output(chosen, method, path) == resolved
+    assert resolved_output(chosen, method, path, query) == resolved
 
 
 # Bodies

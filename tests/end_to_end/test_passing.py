@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ssegate.simulate import Behaviour
 
-from .asking import CHAT, answering, ask, connected, everything_to, serving
+from .asking import CHAT, answering, ask, code_of, connected, everything_to, serving
 from .logbook import Log
 from .scripted import Peer, chunk, scripted
 
@@ -341,4 +341,4 @@ async def test_clocks_run_on_answers_that_pass(gate: Any, limit: str, status: in
     if status is None:
         assert (answer.body, answer.is_whole) == (b"half", False)
     else:
-        assert (answer.status, answer.json["code"]) == (status, "total_timeout")
+        assert (answer.status, code_of(answer)) == (status, "total_timeout")
