@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ssegate.simulate import Behaviour
 
-from .asking import CHAT, answering, ask, code_of, connected, everything_to, serving
+from .asking import CHAT, STREAM, answering, ask, code_of, connected, error_of, everything_to, serving
 from .logbook import Log
 from .scripted import Peer, chunk, scripted
 
@@ -181,16 +181,54 @@ async def test_a_body_without_a_type_is_read_if_it_is_json(gate: Any):
     assert [request.body for request in upstream.requests] == [b'{"y":2,"x":1}', b"\x89PNG"]
 
 
-async def test_compressed_json_passes_as_it_is(gate: Any):
-    """A body in a content coding is not read: it passes, coding and all."""
-    body = gzip.compress(json.dumps({"stream": False}).encode())
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    async with serving(answering(text="ok")) as upstream:
-        running = await gate(everything_to(upstream.url))
-        await ask(running.url, CHAT, body, headers=headers)
+CODED = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+WISH = gzip.compress(json.dumps({"stream": True}).encode())
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api/chat", "/ask"])
+async def test_compressed_json_passes_as_it_is(gate: Any, path: str):
+    """A body in a content coding is not read: it passes, coding and all, and what it wishes is not known."""
+    async with serving(answering(body=SSE_BODY, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(
+            f"""
+            upstreams: {{up: {{url: "{upstream.url}"}}}}
+            routes: [{{path: /ask, output: native}}, {{path: /*}}]
+            """
+        )
+        answer = await ask(running.url, path, WISH, headers=CODED)
 
     [request] = upstream.requests
-    assert (request.body, request.headers["Content-Encoding"]) == (body, "gzip")
+    assert (request.body, request.headers["Content-Encoding"]) == (WISH, "gzip")
+    assert (answer.status, answer.body) == (200, SSE_BODY)
+
+
+@pytest.mark.parametrize("path", [f"{CHAT}?stream=true", "/v1beta/models/g:streamGenerateContent"])
+async def test_compressed_json_may_ask_for_a_stream_by_its_path(gate: Any, path: str):
+    """Path and query alone say whether a stream is wanted of a body that is not read; it stays as it is."""
+    async with serving(answering(body=STREAM, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(everything_to(upstream.url, output="native"))
+        answer = await ask(running.url, path, WISH, headers=CODED)
+
+    [request] = upstream.requests
+    assert (request.body, request.headers["Content-Encoding"]) == (WISH, "gzip")
+    assert b'data: {"token":"Hello","finished":false' in answer.body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "Deflate", "identity, gzip"])
+async def test_a_compressed_prompt_is_refused(gate: Any, coding: str):
+    """Where a prompt is read out of the body, a coded one is told why it is of no use."""
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(everything_to(upstream.url, from_prompt={"body": {"p": "{prompt}"}}))
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        refused = await ask(running.url, "/ask", gzip.compress(b'{"prompt": "a"}'), headers=headers)
+        plain = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+        read = await ask(running.url, "/ask", b'{"prompt": "a", "stream": false}', headers=plain)
+
+    assert (refused.status, code_of(refused)) == (400, "bad_request")
+    assert "compressed" in error_of(refused)["error"]
+    assert read.status == 200
+    [request] = upstream.requests
+    assert request.json == {"p": "a", "stream": False}
 
 
 BIG = 48 * MEGABYTE
@@ -284,8 +322,8 @@ BROKEN: dict[str, tuple[bytes, bytes | None]] = {
     "no chunk": (CHUNKED + chunk(HALF), b"zz\r\n"),
     "too short": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, b""),
     "reset between chunks": (CHUNKED + chunk(HALF), None),
-    "reset before the close": (HEAD + b"\r\n" + HALF, None),
     "reset in a length": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, None),
+    "reset before the close": (HEAD + b"\r\n" + HALF, None),
 }
 
 
