@@ -105,6 +105,43 @@ async def test_head_has_the_headers_and_no_body(gate: Any):
     assert [request.method for request in upstream.requests] == ["HEAD", "GET"]
 
 
+async def test_head_wants_no_stream(gate: Any):
+    """HEAD has no body, whatever it asks for: it passes, and its connection stays usable."""
+    async with serving(answering(body=SSE_BODY, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(everything_to(upstream.url, output="native"))
+        async with connected(running.url) as connection:
+            answers = [await connection.ask(f"{CHAT}?stream=true", method="HEAD") for _ in range(2)]
+
+    for answer in answers:
+        assert (answer.status, answer.header("Content-Length")) == (200, str(len(SSE_BODY)))
+        assert answer.header("Content-Type") == "text/event-stream"
+        assert "X-Stream-ID" not in answer.headers
+    assert [request.target for request in upstream.requests] == [f"{CHAT}?stream=true"] * 2
+
+
+async def test_a_stale_connection_is_replaced_once(gate: Any):
+    """A pooled connection that dies under a request is replaced; the answer's coding stays untouched."""
+    coded = gzip.compress(b'{"a": 1}')
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(coded)
+    served: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while request := await peer.request():
+            served.append(request)
+            if len(served) == 2:
+                return  # closed under the hands of who has just asked
+            await peer.say(head + coded)
+
+    async with scripted(script) as upstream:
+        running = await gate(everything_to(upstream.url))
+        answers = [await ask(running.url, CHAT, {"stream": False}) for _ in range(2)]
+
+    assert [(answer.status, answer.header("Content-Encoding")) for answer in answers] == [(200, "gzip")] * 2
+    assert [answer.body for answer in answers] == [coded] * 2
+    assert len(served) == 3
+    assert len(upstream.peers) == 2
+
+
 async def test_the_list_of_models(gate: Any, simulator: Any):
     """``GET /v1/models`` works as with the upstream itself: clients ask it first."""
     upstream = await simulator()
