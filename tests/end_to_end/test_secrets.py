@@ -34,7 +34,7 @@ upstreams:
   up:
     url: "{url}"
     {headers}
-defaults: {{heartbeat: off, hold: {hold}, timeouts: {{first_token: 300ms, idle: 200ms, total: 600ms}}}}
+defaults: {{heartbeat: off, hold: {hold}, timeouts: {{first_token: 1200ms, idle: 600ms, total: 2s}}}}
 routes:
   - {{path: {path}, output: {output}}}
   - {{path: /*, output: same}}
