@@ -11,7 +11,7 @@ from ssegate.wire.formats.openai import OpenAI
 from ssegate.wire.formats.same import SameOllama, SameText
 from ssegate.wire.seams import Context, Format
 
-__all__ = ["ERRORS", "FORMATS", "SAME", "error_body", "make"]
+__all__ = ["ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
 
 FORMATS: dict[str, Callable[[Context], Format]] = {
     "native": Native,
@@ -27,7 +27,12 @@ SAME: dict[str, Callable[[Context], Format]] = {
 }
 """What ``same`` is, by the name of the upstream's dialect."""
 
+SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {}
+"""What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 
-def make(output: str, dialect: str, context: Context) -> Format:
-    """Return a new format for one stream; *dialect*, as recognised, matters for ``same`` alone."""
-    return SAME[dialect](context) if output == "same" else FORMATS[output](context)
+
+def make(output: str, dialect: str, context: Context, framing: str = "") -> Format:
+    """Return a new format for a stream; *dialect* and *framing*, as recognised, matter for ``same`` alone."""
+    if output != "same":
+        return FORMATS[output](context)
+    return SAME_IN.get((dialect, framing), SAME[dialect])(context)
