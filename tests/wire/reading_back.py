@@ -247,3 +247,18 @@ def ollama(body: bytes) -> Answer:
         if "error" in said:
             answer.error = {"message": said["error"]}
     return answer
+
+
+def tgi(body: bytes) -> Answer:
+    """Read a token an event, the last of them with the whole text or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        assert (said.get("generated_text") is not None or "error" in said) is is_last
+        _add_metadata(answer, said)
+        if "error" in said:
+            answer.error = {"message": said["error"], "type": said["error_type"]}
+        elif not said["token"]["special"]:
+            answer.first.text += said["token"]["text"]
+    return answer

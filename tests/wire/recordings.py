@@ -112,6 +112,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "sglang_chat": ("openai", _openai_usage),
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
+    "tgi_generate_stream": ("tgi", named("input_length", "generated_tokens")),
     "together_chat": ("openai", _openai_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
@@ -190,6 +191,12 @@ class Recording:
         """Our word for its finish reason, as the upstream says it (a call does not change ``stop``)."""
         reason = self.expected["finish_reason"]
         return None if reason is None else REASONS[str(reason).lower()]
+
+    @property
+    def error_message(self) -> str | None:
+        """The upstream's own words for its error, if it reports one."""
+        error = self.expected["error"]
+        return error.get("message", error.get("error")) if error else None
 
     @property
     def usage(self) -> dict[str, int | None] | None:

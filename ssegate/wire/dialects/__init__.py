@@ -10,6 +10,7 @@ from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
 from ssegate.wire.dialects.text import Text
+from ssegate.wire.dialects.tgi import TGI
 from ssegate.wire.seams import Dialect
 
 __all__ = ["DIALECTS", "detect", "read_error"]
@@ -18,5 +19,6 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "ollama": Ollama,
+    "tgi": TGI,
     "text": Text,
 }

@@ -60,6 +60,12 @@ def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     return answers and isinstance(document.get("done"), bool)
 
 
+def _is_tgi(document: dict[str, Any], frame: Frame) -> bool:
+    token = document.get("token")
+    is_token = isinstance(token, dict) and isinstance(token.get("text"), str)
+    return is_token or isinstance(document.get("generated_text"), str)
+
+
 def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
     # OpenAI's Responses number their events; Anthropic does not.
     is_object = isinstance(document.get("error"), dict)
@@ -86,6 +92,10 @@ def _is_ollama_error(document: dict[str, Any], frame: Frame) -> bool:
     )
 
 
+def _is_tgi_error(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("error"), str) and isinstance(document.get("error_type"), str)
+
+
 def _is_google(error: dict[str, Any]) -> bool:
     """Google's errors have an enum for a status: ``{"code": 404, "message": …, "status": "NOT_FOUND"}``."""
     status = error.get("status")
@@ -99,6 +109,7 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
+    ("tgi", _is_tgi),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 
@@ -106,5 +117,6 @@ ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("anthropic", _is_anthropic_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
+    ("tgi", _is_tgi_error),
 )
 """Errors, which are told apart by less; a dialect whose errors are not its own alone needs no line."""

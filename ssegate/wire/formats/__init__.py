@@ -9,6 +9,7 @@ from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
 from ssegate.wire.formats.same import SameOllama, SameText
+from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
 
 __all__ = ["ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
@@ -23,6 +24,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "ollama": SameOllama,
+    "tgi": TGI,
     "text": SameText,
 }
 """What ``same`` is, by the name of the upstream's dialect."""

@@ -80,11 +80,19 @@ def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, 
     return {"error": failure.message}
 
 
+def _tgi(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = "overloaded" if status == 503 else "validation" if status < 500 else "generation"
+    if failure.code == "upstream_truncated":
+        ours = "incomplete_generation"
+    return {"error": failure.message, "error_type": failure.upstream_type or ours}
+
+
 ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "native": _native,
     "openai": _openai,
     "anthropic": _anthropic,
     "ollama": _ollama,
+    "tgi": _tgi,
 }
 """Shape → what makes its error object of a failure, an HTTP status and a request id."""
 

@@ -23,6 +23,9 @@ from ssegate.wire.events import Frame
         ({"model": "m", "message": {"content": ""}, "done": False}, "ollama"),
         ({"model": "m", "response": "", "done": True}, "ollama"),
         ({"error": "model not found"}, "ollama"),
+        ({"index": 1, "token": {"id": 5, "text": "a"}, "generated_text": None}, "tgi"),
+        ({"generated_text": "a"}, "tgi"),
+        ({"error": "x", "error_type": "validation"}, "tgi"),
     ],
 )
 def test_a_dialect_is_known_by_its_keys(payload, dialect):
@@ -63,8 +66,7 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"id":"x","message":{"role":"assistant","content":[]},"finish_reason":"COMPLETE"}',
         b'{"event_type":"text-generation","text":"a"}',
         b'{"event_type":"interaction.created"}',
-        b'{"token":{"text":"a"},"generated_text":null}',
-        b'{"error":"x","error_type":"validation"}',
+        b'{"token":"a","generated_text":null}',
         b'{"model_id":"m","results":[{"generated_text":"a"}]}',
         b'{"errors":[{"code":"x"}]}',
         b'{"content":"a","stop":false}',
@@ -73,5 +75,5 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
+    """Gemini, Responses, Cohere, watsonx, llama.cpp and frames that say nothing."""
     assert detect(Frame("", data)) is None

@@ -25,8 +25,8 @@ def check(told, body):
     for choice, other in expected.get("other", {}).get("choices", {}).items():
         assert told.text[int(choice)] == other["text"]
         assert told.finish[int(choice)].upstream_reason == other["finish_reason"]
-    if error := expected.get("error"):
-        assert told.failure.message == error["message"]
+    if expected.get("error"):
+        assert told.failure.message == body.error_message
         return
     assert told.failure is None
     finish = told.finish.get(0)
@@ -75,6 +75,7 @@ ENDS = {
     "anthropic": lambda said: said.get("type") in ("message_delta", "message_stop"),
     "ollama": lambda said: said.get("done") is True,
     "openai": lambda said: any(choice.get("finish_reason") for choice in said.get("choices", ())),
+    "tgi": lambda said: said.get("generated_text") is not None,
 }
 """Whether a frame says, by its JSON alone, that anything has ended."""
 
