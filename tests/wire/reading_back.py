@@ -262,3 +262,35 @@ def tgi(body: bytes) -> Answer:
         elif not said["token"]["special"]:
             answer.first.text += said["token"]["text"]
     return answer
+
+
+def llamacpp(body: bytes) -> Answer:
+    """Read llama.cpp's own events, the last of them with ``stop`` or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        assert (said.get("stop") is True or "error" in said) is is_last
+        _add_metadata(answer, said)
+        if "error" in said:
+            answer.error = said["error"]
+        else:
+            answer.first.text += said["content"]
+    return answer
+
+
+def watsonx(body: bytes) -> Answer:
+    """Read watsonx.ai's events, the last of them with a reason to stop or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        _add_metadata(answer, said)
+        if "errors" in said:
+            assert is_last
+            (answer.error,) = said["errors"]
+            continue
+        (result,) = said["results"]
+        assert (result["stop_reason"] != "not_finished") is is_last
+        answer.first.text += result["generated_text"]
+    return answer

@@ -30,7 +30,8 @@ def is_an_end(block):
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
     is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
-    is_last = is_last or said.get("generated_text") is not None
+    is_last = is_last or said.get("generated_text") is not None or said.get("stop") is True
+    reasons += [result["stop_reason"] != "not_finished" for result in said.get("results") or ()]
     return is_last or any(reasons)
 
 

@@ -66,6 +66,16 @@ def _is_tgi(document: dict[str, Any], frame: Frame) -> bool:
     return is_token or isinstance(document.get("generated_text"), str)
 
 
+def _is_llamacpp(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("content"), str) and isinstance(document.get("stop"), bool)
+
+
+def _is_watsonx(document: dict[str, Any], frame: Frame) -> bool:
+    results = document.get("results")
+    first = results[0] if isinstance(results, list) and results else None
+    return isinstance(first, dict) and isinstance(first.get("generated_text"), str)
+
+
 def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
     # OpenAI's Responses number their events; Anthropic does not.
     is_object = isinstance(document.get("error"), dict)
@@ -96,6 +106,10 @@ def _is_tgi_error(document: dict[str, Any], frame: Frame) -> bool:
     return isinstance(document.get("error"), str) and isinstance(document.get("error_type"), str)
 
 
+def _is_watsonx_error(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("errors"), list) and "trace" in document
+
+
 def _is_google(error: dict[str, Any]) -> bool:
     """Google's errors have an enum for a status: ``{"code": 404, "message": …, "status": "NOT_FOUND"}``."""
     status = error.get("status")
@@ -110,6 +124,8 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
     ("tgi", _is_tgi),
+    ("llamacpp", _is_llamacpp),
+    ("watsonx", _is_watsonx),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 
@@ -118,5 +134,6 @@ ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
     ("tgi", _is_tgi_error),
+    ("watsonx", _is_watsonx_error),
 )
 """Errors, which are told apart by less; a dialect whose errors are not its own alone needs no line."""

@@ -8,7 +8,7 @@ from ssegate.wire.formats.anthropic import Anthropic
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
-from ssegate.wire.formats.same import SameOllama, SameText
+from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWatsonX
 from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
 
@@ -25,6 +25,8 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "anthropic": Anthropic,
     "ollama": SameOllama,
     "tgi": TGI,
+    "llamacpp": SameLlamaCpp,
+    "watsonx": SameWatsonX,
     "text": SameText,
 }
 """What ``same`` is, by the name of the upstream's dialect."""

@@ -14,7 +14,7 @@ from ssegate.wire.formats.encoding import SSE, encoded, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.seams import Context
 
-__all__ = ["SameEvents", "SameLines", "SameOllama", "SameText"]
+__all__ = ["SameEvents", "SameLines", "SameLlamaCpp", "SameOllama", "SameText", "SameWatsonX"]
 
 
 class SameEvents:
@@ -43,6 +43,18 @@ class SameEvents:
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """Return the error as an event."""
         return [sse_event(encoded(stream_error(self.name, failure)))]
+
+
+class SameLlamaCpp(SameEvents):
+    """llama.cpp's own events; the one with ``stop: true`` is the last."""
+
+    name: ClassVar[str] = "llamacpp"
+
+
+class SameWatsonX(SameEvents):
+    """watsonx.ai's events; the one that has a reason to stop is the last."""
+
+    name: ClassVar[str] = "watsonx"
 
 
 class SameLines:

@@ -26,6 +26,9 @@ from ssegate.wire.events import Frame
         ({"index": 1, "token": {"id": 5, "text": "a"}, "generated_text": None}, "tgi"),
         ({"generated_text": "a"}, "tgi"),
         ({"error": "x", "error_type": "validation"}, "tgi"),
+        ({"index": 0, "content": "", "stop": False}, "llamacpp"),
+        ({"model_id": "m", "results": [{"generated_text": "a"}]}, "watsonx"),
+        ({"errors": [{"code": "x", "message": "m"}], "trace": "t", "status_code": 400}, "watsonx"),
     ],
 )
 def test_a_dialect_is_known_by_its_keys(payload, dialect):
@@ -67,13 +70,14 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"event_type":"text-generation","text":"a"}',
         b'{"event_type":"interaction.created"}',
         b'{"token":"a","generated_text":null}',
-        b'{"model_id":"m","results":[{"generated_text":"a"}]}',
+        b'{"model_id":"m","results":[{"text":"a"}]}',
+        b'{"results":[]}',
         b'{"errors":[{"code":"x"}]}',
-        b'{"content":"a","stop":false}',
+        b'{"content":"a"}',
         b'{"output":{"message":{"content":[]}}}',
         b'{"response":"a"}',
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses, Cohere, watsonx, llama.cpp and frames that say nothing."""
+    """Gemini, Responses, Cohere and frames that say nothing."""
     assert detect(Frame("", data)) is None

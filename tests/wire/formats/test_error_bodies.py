@@ -20,6 +20,11 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
         ("anthropic", '{"type":"error","error":{"type":"api_error","message":"m"},"request_id":"req_1"}'),
         ("ollama", '{"error":"m"}'),
         ("tgi", '{"error":"m","error_type":"generation"}'),
+        ("llamacpp", '{"error":{"code":502,"message":"m","type":"server_error"}}'),
+        (
+            "watsonx",
+            '{"errors":[{"code":"upstream_connect","message":"m"}],"trace":"req_1","status_code":502}',
+        ),
     ],
 )
 def test_each_shape_byte_for_byte(shape, body):
@@ -129,6 +134,29 @@ def test_a_limit_of_ours_says_which(failure, type_):
 def test_a_type_of_tgi_says_whose_fault_it_was(failure, type_):
     """Its clients raise an exception of that name; the upstream's own word stays."""
     assert stream_error("tgi", failure) == {"error": "m", "error_type": type_}
+
+
+@pytest.mark.parametrize(
+    ("status", "type_"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (404, "not_found_error"),
+        (503, "unavailable_error"),
+        (504, "server_error"),
+    ],
+)
+def test_a_type_of_llama_cpp_follows_the_status(status, type_):
+    """Its code is that status; the upstream's own type stays."""
+    for failure, expected in (
+        (Failure("upstream_error", "m"), type_),
+        (
+            Failure("upstream_error", "m", upstream_type="exceed_context_size_error"),
+            "exceed_context_size_error",
+        ),
+    ):
+        error = json.loads(error_body("llamacpp", failure, status))["error"]
+        assert error == {"code": status, "message": "m", "type": expected}
 
 
 @pytest.mark.parametrize("shape", ERRORS)
