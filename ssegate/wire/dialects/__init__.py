@@ -10,6 +10,7 @@ from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.llamacpp import LlamaCpp
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
+from ssegate.wire.dialects.replicate import Replicate
 from ssegate.wire.dialects.text import Text
 from ssegate.wire.dialects.tgi import TGI
 from ssegate.wire.dialects.watsonx import WatsonX
@@ -23,6 +24,7 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "ollama": Ollama,
     "tgi": TGI,
     "llamacpp": LlamaCpp,
+    "replicate": Replicate,
     "watsonx": WatsonX,
     "text": Text,
 }

@@ -7,6 +7,7 @@ come out empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,14 @@ MESSAGES = {
 }
 """Types of Anthropic's events; ``ping`` and ``error`` are not theirs alone."""
 
+REPLICATE = ("output", "logs", "error", "done")
+REPLICATE_ID = re.compile(r"\d+:\d+", re.ASCII)
+
 
 def detect(frame: Frame) -> str | None:
     """Return the name of the dialect *frame* is in, or None if this frame alone does not tell."""
+    if _is_replicate(frame):
+        return "replicate"
     is_error = frame.event == "error"
     try:
         document = loads(frame.data)
@@ -42,6 +48,11 @@ def detect(frame: Frame) -> str | None:
         if speaks(document, frame):
             return name
     return None
+
+
+def _is_replicate(frame: Frame) -> bool:
+    """Its payloads are bare text, its IDs ``<Unix seconds>:<number>``."""
+    return frame.event in REPLICATE and REPLICATE_ID.fullmatch(frame.id) is not None
 
 
 def _is_openai(document: dict[str, Any], frame: Frame) -> bool:

@@ -8,6 +8,7 @@ from ssegate.wire.formats.anthropic import Anthropic
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
+from ssegate.wire.formats.replicate import Replicate
 from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWatsonX
 from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
@@ -26,6 +27,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "ollama": SameOllama,
     "tgi": TGI,
     "llamacpp": SameLlamaCpp,
+    "replicate": Replicate,
     "watsonx": SameWatsonX,
     "text": SameText,
 }

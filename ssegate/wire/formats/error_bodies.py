@@ -100,6 +100,10 @@ def _llamacpp(failure: Failure, status: int, request_id: str | None) -> dict[str
     return {"error": {"code": status, "message": failure.message, "type": failure.upstream_type or ours}}
 
 
+def _replicate(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return {"detail": failure.message, "status": status}
+
+
 def _watsonx(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
     code = failure.code if failure.upstream_code is None else failure.upstream_code
     error = {"code": code, "message": failure.message}
@@ -113,6 +117,7 @@ ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "ollama": _ollama,
     "tgi": _tgi,
     "llamacpp": _llamacpp,
+    "replicate": _replicate,
     "watsonx": _watsonx,
 }
 """Shape → what makes its error object of a failure, an HTTP status and a request id."""

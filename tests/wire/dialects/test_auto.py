@@ -52,6 +52,24 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
 
 
 @pytest.mark.parametrize(
+    ("event", "data", "id", "dialect"),
+    [
+        ("output", b" Sure", "1690212292:0", "replicate"),
+        ("output", b'{"choices":[]}', "1690212292:7", "replicate"),
+        ("logs", b"loading", "1690212292:0", "replicate"),
+        ("error", b"out of memory", "1690212292:0", "replicate"),
+        ("done", b"{}", "1690212292:0", "replicate"),
+        ("output", b"Sure", "7", None),
+        ("error", b"out of memory", "", "openai"),
+        ("done", b"[DONE]", "", None),
+    ],
+)
+def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
+    """Its data may be anything, an answer that looks like another vendor's JSON too."""
+    assert detect(Frame(event, data, id)) == dialect
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"[DONE]",

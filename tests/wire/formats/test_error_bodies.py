@@ -21,6 +21,7 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
         ("ollama", '{"error":"m"}'),
         ("tgi", '{"error":"m","error_type":"generation"}'),
         ("llamacpp", '{"error":{"code":502,"message":"m","type":"server_error"}}'),
+        ("replicate", '{"detail":"m","status":502}'),
         (
             "watsonx",
             '{"errors":[{"code":"upstream_connect","message":"m"}],"trace":"req_1","status_code":502}',
