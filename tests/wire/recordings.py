@@ -77,11 +77,16 @@ def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
     return _usage(prompt, output, reasoning, cached)
 
 
+_cohere_usage = named("tokens.input_tokens", "tokens.output_tokens", (), "cached_tokens")
+
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
     "azure_openai_chat": ("openai", _openai_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
+    "cohere_v1": ("cohere", _cohere_usage),
+    "cohere_v2": ("cohere", _cohere_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "fireworks_chat": ("openai", _openai_usage),
@@ -101,6 +106,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/14-cohere-200.json": ("cohere", _cohere_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.cohere import Cohere
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.llamacpp import LlamaCpp
 from ssegate.wire.dialects.ollama import Ollama
@@ -22,6 +23,7 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "ollama": Ollama,
+    "cohere": Cohere,
     "tgi": TGI,
     "llamacpp": LlamaCpp,
     "replicate": Replicate,

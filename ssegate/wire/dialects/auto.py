@@ -29,6 +29,17 @@ MESSAGES = {
 }
 """Types of Anthropic's events; ``ping`` and ``error`` are not theirs alone."""
 
+COHERE = {
+    *("message-start", "message-end", "content-start", "content-delta", "content-end", "tool-plan-delta"),
+    *("tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end"),
+}
+"""Types of Cohere's v2 events."""
+
+COHERE_V1 = {
+    *("stream-start", "stream-end", "text-generation", "citation-generation"),
+    *("search-queries-generation", "search-results", "tool-calls-chunk", "tool-calls-generation"),
+}
+
 REPLICATE = ("output", "logs", "error", "done")
 REPLICATE_ID = re.compile(r"\d+:\d+", re.ASCII)
 
@@ -69,6 +80,14 @@ def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
 def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     return answers and isinstance(document.get("done"), bool)
+
+
+def _is_cohere(document: dict[str, Any], frame: Frame) -> bool:
+    for name, kinds in (("type", COHERE), ("event_type", COHERE_V1)):
+        if isinstance(kind := document.get(name), str):
+            return kind in kinds
+    is_v2 = isinstance(document.get("message"), dict) and isinstance(document.get("finish_reason"), str)
+    return is_v2 or (isinstance(document.get("generation_id"), str) and isinstance(document.get("text"), str))
 
 
 def _is_tgi(document: dict[str, Any], frame: Frame) -> bool:
@@ -134,6 +153,7 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
+    ("cohere", _is_cohere),
     ("tgi", _is_tgi),
     ("llamacpp", _is_llamacpp),
     ("watsonx", _is_watsonx),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssegate.wire.formats.anthropic import Anthropic
+from ssegate.wire.formats.cohere import Cohere, CohereLines
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
@@ -25,6 +26,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "ollama": SameOllama,
+    "cohere": Cohere,
     "tgi": TGI,
     "llamacpp": SameLlamaCpp,
     "replicate": Replicate,
@@ -33,7 +35,9 @@ SAME: dict[str, Callable[[Context], Format]] = {
 }
 """What ``same`` is, by the name of the upstream's dialect."""
 
-SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {}
+SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {
+    ("cohere", "ndjson"): CohereLines,
+}
 """What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 
 

@@ -88,6 +88,10 @@ def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, 
     return {"error": failure.message}
 
 
+def _cohere(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return _known(id=request_id) | {"message": failure.message}
+
+
 def _tgi(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
     ours = "overloaded" if status == 503 else "validation" if status < 500 else "generation"
     if failure.code == "upstream_truncated":
@@ -115,6 +119,7 @@ ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "openai": _openai,
     "anthropic": _anthropic,
     "ollama": _ollama,
+    "cohere": _cohere,
     "tgi": _tgi,
     "llamacpp": _llamacpp,
     "replicate": _replicate,

@@ -25,6 +25,11 @@ from ssegate.wire.events import Frame
         ({"error": "model not found"}, "ollama"),
         ({"index": 1, "token": {"id": 5, "text": "a"}, "generated_text": None}, "tgi"),
         ({"generated_text": "a"}, "tgi"),
+        ({"type": "message-start", "id": "i", "delta": {"message": {}}}, "cohere"),
+        ({"type": "tool-plan-delta", "delta": {}}, "cohere"),
+        ({"event_type": "stream-start", "generation_id": "g", "is_finished": False}, "cohere"),
+        ({"id": "i", "message": {"role": "assistant"}, "finish_reason": "COMPLETE"}, "cohere"),
+        ({"generation_id": "g", "text": "a", "finish_reason": "COMPLETE"}, "cohere"),
         ({"error": "x", "error_type": "validation"}, "tgi"),
         ({"index": 0, "content": "", "stop": False}, "llamacpp"),
         ({"model_id": "m", "results": [{"generated_text": "a"}]}, "watsonx"),
@@ -83,9 +88,8 @@ def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
         b'{"type":"response.created","response":{}}',
         b'{"type":"error","sequence_number":2,"error":{"message":"m"}}',
         b'{"type":"error","message":"m","sequence_number":0}',
-        b'{"type":"message-start","delta":{"message":{}}}',
-        b'{"id":"x","message":{"role":"assistant","content":[]},"finish_reason":"COMPLETE"}',
-        b'{"event_type":"text-generation","text":"a"}',
+        b'{"type":"debug","message":{},"finish_reason":"COMPLETE"}',
+        b'{"id":"x","message":{"role":"assistant","content":[]}}',
         b'{"event_type":"interaction.created"}',
         b'{"token":"a","generated_text":null}',
         b'{"model_id":"m","results":[{"text":"a"}]}',
@@ -97,5 +101,5 @@ def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses, Cohere and frames that say nothing."""
+    """Gemini, Responses and frames that say nothing."""
     assert detect(Frame("", data)) is None

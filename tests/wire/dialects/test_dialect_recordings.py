@@ -62,7 +62,7 @@ def test_a_recorded_body_reads_the_same_byte_by_byte(body):
         assert read(body.dialect, frames_of(body.framing, pieces)) == whole
 
 
-FINISH_MARKS = {"stop:true"}
+FINISH_MARKS = {"message-end", "stop:true"}
 """End marks that are no more than a finish: the next choice may follow, or a mark that was not recorded."""
 
 
@@ -78,6 +78,7 @@ def test_a_recorded_body_ends_as_it_did(body):
 
 ENDS = {
     "anthropic": lambda said: said.get("type") in ("message_delta", "message_stop"),
+    "cohere": lambda said: (said.get("type") or said.get("event_type")) in ("message-end", "stream-end"),
     "llamacpp": lambda said: said.get("stop") is True,
     "ollama": lambda said: said.get("done") is True,
     "openai": lambda said: any(choice.get("finish_reason") for choice in said.get("choices", ())),

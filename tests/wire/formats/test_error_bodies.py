@@ -19,6 +19,7 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
         ),
         ("anthropic", '{"type":"error","error":{"type":"api_error","message":"m"},"request_id":"req_1"}'),
         ("ollama", '{"error":"m"}'),
+        ("cohere", '{"id":"req_1","message":"m"}'),
         ("tgi", '{"error":"m","error_type":"generation"}'),
         ("llamacpp", '{"error":{"code":502,"message":"m","type":"server_error"}}'),
         ("replicate", '{"detail":"m","status":502}'),
