@@ -49,7 +49,8 @@ FLOORS: dict[str, float] = {
     "wire.pipeline": 1,
     "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
-    "wire.runs": 0.4,  # what framings, dialects, batching and formats do to a frame, seen from outside
+    "wire.patterns": 0.3,  # what framings, dialects and formats do to a frame, seen from outside
+    "wire.runs": 0.4,
     "wire.learning": 0.45,
     "wire.outflow": 0.5,  # the way out of it: batching and formats
     "wire.framing": 0,
