@@ -28,6 +28,17 @@ from ssegate.wire.stats import Price
 
 __all__ = ["Exchange", "World"]
 
+_SHAPES = (
+    ("/v1/chat", "cohere"),
+    ("/v2/chat", "cohere"),
+    ("/generate_stream", "tgi"),
+    ("/completion", "llamacpp"),
+    ("/infill", "llamacpp"),
+    ("/text/generation_stream", "watsonx"),
+    ("/predictions", "replicate"),
+)
+"""How a vendor's path ends, and whose errors are expected there."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -153,5 +164,8 @@ class Exchange:
             return "native" if output == "native" else "openai"
         if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
+        for ending, shape in _SHAPES:
+            if self.path.endswith(ending):
+                return shape
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

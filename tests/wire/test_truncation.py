@@ -17,6 +17,10 @@ def reader(body, output):
     return getattr(reading_back, body.dialect if output == "same" else output)
 
 
+ENDS = {"message_delta", "message_stop", "message-end", "stream-end"}
+"""Types of events that end something."""
+
+
 def is_an_end(block):
     """Whether a block of the upstream holds a finish or an end, by its bare JSON."""
     text = block.decode().strip()
@@ -29,7 +33,9 @@ def is_an_end(block):
         return True
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
-    is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
+    is_last = said.get("done") is True or not ENDS.isdisjoint((said.get("type"), said.get("event_type")))
+    is_last = is_last or said.get("generated_text") is not None or said.get("stop") is True
+    reasons += [result["stop_reason"] != "not_finished" for result in said.get("results") or ()]
     return is_last or any(reasons)
 
 
