@@ -77,17 +77,23 @@ def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
     return _usage(prompt, output, reasoning, cached)
 
 
+_cohere_usage = named("tokens.input_tokens", "tokens.output_tokens", (), "cached_tokens")
+
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
     "azure_openai_chat": ("openai", _openai_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
+    "cohere_v1": ("cohere", _cohere_usage),
+    "cohere_v2": ("cohere", _cohere_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "fireworks_chat": ("openai", _openai_usage),
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
     "llamacpp_chat": ("openai", _openai_usage),
+    "llamacpp_completion": ("llamacpp", named("tokens_evaluated", "tokens_predicted")),
     "llamacpp_completions": ("openai", _openai_usage),
     "llamacpp_messages": ("anthropic", _anthropic_usage),
     "mistral_chat": ("openai", _openai_usage),
@@ -100,6 +106,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/14-cohere-200.json": ("cohere", _cohere_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
@@ -112,9 +119,11 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "sglang_chat": ("openai", _openai_usage),
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
+    "tgi_generate_stream": ("tgi", named("input_length", "generated_tokens")),
     "together_chat": ("openai", _openai_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
+    "watsonx": ("watsonx", named("input_token_count", "generated_token_count")),
     "writer_chat": ("openai", _openai_usage),
     "xai_chat": ("openai", _openai_usage),
     "zai_chat": ("openai", _openai_usage),
@@ -190,6 +199,12 @@ class Recording:
         """Our word for its finish reason, as the upstream says it (a call does not change ``stop``)."""
         reason = self.expected["finish_reason"]
         return None if reason is None else REASONS[str(reason).lower()]
+
+    @property
+    def error_message(self) -> str | None:
+        """The upstream's own words for its error, if it reports one."""
+        error = self.expected["error"]
+        return error.get("message", error.get("error")) if error else None
 
     @property
     def usage(self) -> dict[str, int | None] | None:
