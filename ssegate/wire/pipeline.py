@@ -269,7 +269,7 @@ class Pipeline:
         self._read(data[:end], now)
         self._go_on(data[:end])
         rest = data[end:]
-        if rest and (self._run is None or not self._run.keep(rest)):
+        if rest and not self._is_over and (self._run is None or not self._run.keep(rest)):
             self._read(rest, now)
             self._go_on(rest)
 

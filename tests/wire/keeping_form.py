@@ -6,11 +6,11 @@ Nothing here adds up what they say (``reading_back`` does): a hostile upstream m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from wire.driving import Drive
-from wire.reading_back import loads
 
 Fields = list[tuple[str, str]]
 """The lines of one event: name and value."""
@@ -23,6 +23,15 @@ TERMINATORS: dict[str, Callable[[str, str], bool]] = {
     "openai": lambda event, data: data == "[DONE]",
 }
 """Whether an event, by its name and data, is the one that ends a stream of a format of our own."""
+
+
+def loads(text: str) -> Any:
+    """Read JSON as strictly as a browser does; integers of any length, as it reads those too."""
+
+    def refuse(constant: str) -> Any:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse, parse_int=float)
 
 
 def events(body: bytes, *, is_bare: bool) -> list[Fields]:

@@ -252,6 +252,19 @@ def test_an_event_that_is_too_large_ends_the_stream(cut):
     assert (drive.pipeline.outcome, drive.pipeline.stats.malformed) == ("too_large", 0)
 
 
+@pytest.mark.parametrize("output", ["native", "openai", "same"])
+def test_a_failure_is_told_once(output):
+    """A read whose whole frames fail and whose last, unfinished one would fail again."""
+    drive = Drive(output, max_event=300)
+    for text in ("Hel", "lo", " you"):
+        drive.feed(word(text), 1.0)
+    drive.feed(word("x" * 300) + word("y" * 300)[:-2], 1.1)
+
+    assert drive.pipeline.outcome == "too_large"
+    assert drive.body.count(b"event_too_large") == 1
+    assert drive.body.count(b"[DONE]") == (output != "native")
+
+
 def test_a_stream_that_is_too_large_ends():
     """What arrived before the limit leaves first."""
     drive = Drive(max_stream=len(word("a")) * 10)

@@ -139,6 +139,7 @@ def test_what_same_writes_says_the_same(body):
     again = Drive("native", first.pipeline.format.content_type, dialect=body.dialect, total=None)
     again.feed(first.body, 0.5)
     again.close(0.5)
+    again.tell(0.5)
     once = drive(body, [body.body], "native")
 
     one, other = (reading_back.native(driven.body) for driven in (once, again))
