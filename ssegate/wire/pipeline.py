@@ -155,7 +155,7 @@ class Pipeline:
         if self._is_raw:
             self._outflow.raw(data)
         self._read_frames(data if run is None else run.take_rest() + data, now)
-        if self._stats.bytes_in > self._settings.max_stream and self.outcome is None:
+        if self._stats.bytes_in > self._settings.max_stream and not self._is_over:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
         return self._take(now)

@@ -27,6 +27,15 @@ def test_raw_passes_every_byte_as_it_came(end):
     assert drive.pipeline.stats.deltas == 1
 
 
+def test_a_body_to_pass_on_is_not_too_large():
+    """The bounds of a stream are none of a picture's."""
+    drive = Drive("native", None, max_stream=100)
+    drive.feed(b"\x89PNG" + b"x" * 200, 1.0)
+
+    assert drive.pipeline.unclaimed == b"\x89PNG" + b"x" * 200
+    assert (drive.pipeline.outcome, drive.body) == (None, b"")
+
+
 def test_raw_passes_what_comes_after_the_end_mark():
     """The mark is not the body's end: bytes behind it belong to the body, up to 2 s of them."""
     drive = Drive("raw")
