@@ -107,10 +107,36 @@ class Cohere(SameEvents):
 
 
 class CohereLines(SameLines):
-    """Writes v1's lines."""
+    """
+    Writes v1's lines.
+
+    A complete answer on one line looks like lines, too, until it is read: it leaves as v2's events do.
+    """
 
     name: ClassVar[str] = "cohere"
     content_type = "application/stream+json"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._whole = Cohere(context)
+        self._has_carried = False
+
+    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
+        """Return a carried line as it goes out, any other event as v2's."""
+        if isinstance(event, Carried):
+            self._has_carried = True
+            return super().encode(event, metadata)
+        out = [] if self._has_carried else self._whole.encode(event, metadata)
+        if out:
+            self.content_type, self.heartbeat = self._whole.content_type, self._whole.heartbeat
+        return out
+
+    def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
+        """Return the last events of an answer that was complete."""
+        if self._has_carried:
+            return []
+        self.content_type = self._whole.content_type
+        return self._whole.finish(finish, usage, metadata)
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """Return the end of a stream that went wrong."""
