@@ -242,6 +242,12 @@ def ollama(body: bytes) -> Answer:
         message = said.get("message") or {}
         answer.first.text += message.get("content") or said.get("response") or ""
         answer.first.reasoning += message.get("thinking") or said.get("thinking") or ""
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            arguments = json.dumps(function["arguments"])
+            answer.first.calls.append(
+                {"id": call.get("id", ""), "name": function["name"], "arguments": arguments}
+            )
         answer.first.finish_reason = said.get("done_reason")
         _add_metadata(answer, said)
         if "error" in said:
