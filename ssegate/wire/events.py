@@ -39,7 +39,10 @@ class Frame:
     """One message of the upstream's framing, before anybody has read its payload."""
 
     event: str
-    """The name of an SSE event; empty where there is none (``message`` is never written out)."""
+    """
+    The name of an SSE event, or the kind of an AWS message as ``framing.eventstream`` tells it; empty where
+    there is none (``message`` is never written out).
+    """
 
     data: bytes
     """The payload, without its framing. For SSE: the data lines, joined by ``\\n``."""
@@ -49,8 +52,8 @@ class Frame:
 
     irregular: Literal["", "unfinished", "bare", "error_field"] = ""
     """
-    Why a strict reader would not have seen this frame: the stream ended before its blank line, it is a
-    JSON block without ``data:``, or it is an ``error:`` field. Empty for a frame in good order.
+    Why a strict reader would not have seen this frame: the stream ended before its end, it is a JSON block
+    without ``data:``, or it is an ``error:`` field. Empty for a frame in good order.
     """
 
 

@@ -161,6 +161,9 @@ REASONS = {
 FRAMINGS = {"sse-crlf": "sse", "aws-eventstream": "eventstream"}
 """Framings that the manifest calls otherwise than we do."""
 
+FOLDERS = {"documents": "nonstream_json", "errors": "http_error", "vectors": "aws_eventstream_vectors"}
+"""The folders of what is no stream."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -218,12 +221,13 @@ def recordings(kind: str = "streams") -> list[Recording]:
     Return the recorded bodies.
 
     Args:
-        kind: ``streams``, ``documents`` (complete answers) or ``errors`` (bodies of HTTP errors).
+        kind: ``streams`` (of the dialects we read), ``bodies`` (streams of any dialect), ``documents``
+            (complete answers), ``errors`` (bodies of HTTP errors) or ``vectors`` (of a framing alone).
     """
-    folders = {"documents": "nonstream_json", "errors": "http_error"}
-    special = folders.get(kind)
-    found = [entry for entry in _manifest() if (entry.folder == special if special else True)]
-    return found if special else [entry for entry in found if entry.folder not in folders.values()]
+    if kind in FOLDERS:
+        return [entry for entry in _manifest() if entry.folder == FOLDERS[kind]]
+    bodies = [entry for entry in _manifest() if entry.folder not in FOLDERS.values()]
+    return bodies if kind == "bodies" else [entry for entry in bodies if entry.folder in READ_BY]
 
 
 def recording(file: str) -> Recording:
