@@ -66,6 +66,8 @@ class Recogniser:
         self._framing = "text" if dialect == "text" else None
         self._framer: Framer | None = None
         self._is_blank = True
+        self._look_at = 0  # bytes of the head
+        self._looks_at_newlines = 256
         self._frames: list[Frame] = []
         self._undecided = 0  # frames that have been looked at in vain
         self._undecided_bytes = 0
@@ -86,6 +88,8 @@ class Recogniser:
             self._is_blank = self._is_blank and not data.strip()
             if self._is_blank and not at_end and len(self.head) <= self._max_event:
                 return None  # a flood of blank lines is not looked at again with each read
+            if not self._is_due(data, at_end):
+                return None
             framing = self._framing or recognise(self._content_type, bytes(self.head), at_end)
             if framing is None and len(self.head) <= self._max_event:
                 return None
@@ -99,6 +103,21 @@ class Recogniser:
             return None
         assert self._framing is not None
         return Recognised(self._framing, self._framer, DIALECTS[name](), self._frames, self._fault)
+
+    def _is_due(self, data: bytes, at_end: bool) -> bool:
+        """
+        Whether to look at all of the head again.
+
+        Not with each of a flood of small reads: what is open waits for its first bytes, a newline or much
+        more, so a look is due at each byte at first, at newlines for a while, else when an eighth has come.
+        """
+        size = len(self.head)
+        if size < self._look_at and not at_end:
+            if b"\n" not in data or not self._looks_at_newlines:
+                return False
+            self._looks_at_newlines -= 1
+        self._look_at = size + max(1, (size - 64) // 8)
+        return True
 
     def _make_framer(self, framing: str | None) -> Framer:
         if framing == "html":

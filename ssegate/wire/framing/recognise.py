@@ -20,6 +20,9 @@ from ssegate.wire.framing.lines import BLANK, BOM
 __all__ = ["recognise"]
 
 FIELD = re.compile(rb"(?:data|event|id|retry):|(?:data|id)\n|error: ?\{")
+COMMENTS = re.compile(rb"(?::[^\n]*\n+)+")
+MANY_COMMENTS = 4096
+"""Bytes of them with which no prose begins."""
 FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error: {", b"error:{")
 ARRAYS = (b'[{"candidates"', b'[{"promptFeedback"', b'[{"error"')
 """How an array of Gemini's begins, blanks left out; prose may well begin with any other array of objects."""
@@ -151,13 +154,14 @@ def _fields(start: bytes, at_end: bool, *, strict: bool) -> Literal["sse", False
         strict: A comment alone is not enough: plain text may begin with a colon.
     """
     text = start.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    while text[:1] == b":":
-        if not strict or len(start) > ENOUGH:
+    if text[:1] == b":":
+        if not strict:
             return "sse"
-        _, newline, text = text.partition(b"\n")
-        text = text.lstrip(b"\n")
-        if not newline or not text:
-            return False if at_end else None
+        comments = COMMENTS.match(text)
+        size = comments.end() if comments else 0
+        text = text[size:]
+        if not text or text[:1] == b":":
+            return "sse" if size > MANY_COMMENTS else False if at_end or len(text) > ENOUGH else None
     if FIELD.match(text):
         return "sse"
     if at_end:

@@ -155,6 +155,10 @@ def test_a_huge_line_is_a_document():
         (PLAIN, b": ping\n\n" * 9000, "sse"),
         (JSON, b"[" + b"\n" * (64 << 10), "json"),
         (PLAIN, b"[{" + b"\n" * (64 << 10), "text"),
+        (PLAIN, b": no comment\n" + b"but prose " * (8 << 10), "text"),
+        (PLAIN, b":" + b"-" * (65 << 10), "text"),
+        (PLAIN, b": ping\n\n" * 600, "sse"),
+        (PLAIN, b": ping\r\n\r\n" * 600 + b": pi", "sse"),
     ],
 )
 def test_nothing_is_waited_for_without_end(content_type, head, framing):
