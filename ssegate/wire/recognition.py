@@ -23,6 +23,10 @@ _UNDECIDED_FRAMES = 64
 """Frames without a word of any dialect (pings, comments, blank objects) after which auto gives up."""
 
 
+_UNCOUNTED = 16
+"""Bytes that framers do not count as part of an event: a BOM, a newline."""
+
+
 class NotAStream(SSEGateError):
     """
     The body is no LLM answer.
@@ -68,6 +72,7 @@ class Recogniser:
         self._is_blank = True
         self._look_at = 0  # bytes of the head
         self._looks_at_newlines = 256
+        self._read_size = 0  # bytes of the head that the framer has got
         self._frames: list[Frame] = []
         self._undecided = 0  # frames that have been looked at in vain
         self._undecided_bytes = 0
@@ -93,10 +98,14 @@ class Recogniser:
             framing = self._framing or recognise(self._content_type, bytes(self.head), at_end)
             if framing is None and len(self.head) <= self._max_event:
                 return None
-            data = bytes(self.head)
             self._framing, self._framer = framing, self._make_framer(framing)
+            data = bytes(self.head)
             if framing == "sse":
                 self.head.clear()
+        if self._framing != "sse":
+            if not self._may_complete(data, at_end):
+                return None
+            data, self._read_size = bytes(self.head[self._read_size :]), len(self.head)
         self._read(data, at_end)
         name = self._name(at_end)
         if name is None:
@@ -118,6 +127,14 @@ class Recogniser:
             self._looks_at_newlines -= 1
         self._look_at = size + max(1, (size - 64) // 8)
         return True
+
+    def _may_complete(self, data: bytes, at_end: bool) -> bool:
+        """Whether *data* may complete a frame; what does not stays in the head alone, not held twice."""
+        assert self._framer is not None
+        if at_end or len(self.head) > self._max_event + _UNCOUNTED:
+            return True
+        ends = self._framer.ends
+        return self._framing != "json" and (not ends or any(end[-1:] in data for end in ends))
 
     def _make_framer(self, framing: str | None) -> Framer:
         if framing == "html":
