@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wire.driving import Drive
+from wire.fuzzing import FOUND, run, seeds
 from wire.keeping_form import check
 from wire.mutating import RAW, changed, message, of_json
 from wire.proving import OCTETS, OUTPUTS
@@ -102,6 +103,18 @@ def test_no_cut_of_a_spoiled_body_is_seen(dialect, data, changes, cuts, output, 
     assert cut.body == whole.body
     assert (cut.pipeline.outcome, cut.pipeline.failure) == (whole.pipeline.outcome, whole.pipeline.failure)
     assert cut.pipeline.unclaimed == whole.pipeline.unclaimed
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(FOUND.iterdir())])
+def test_what_once_broke_a_stream_does_so_no_more(name):
+    """Inputs that a fuzzer has found."""
+    run((FOUND / name).read_bytes())
+
+
+def test_every_seed_of_the_fuzzer_runs():
+    """An input is a few bytes of settings and a body; those made of recordings hold all that is checked."""
+    for data in seeds().values():
+        run(data)
 
 
 # ---- the spoiling itself -------------------------------------------------------------------------
