@@ -1,13 +1,14 @@
 # Needs Python 3.11 or newer and make; everything else is set up in .venv by itself.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format lint bench clean
+.PHONY: help demo test proof fuzz format lint bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 # What has been installed there; older than pyproject.toml means install again.
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
+FUZZ_READY := $(VENV)/.fuzz-ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # The first Python that is new enough, whatever it is called here; PYTHON=… chooses another.
@@ -15,7 +16,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 # A Python that was removed or replaced leaves links into nothing: then set up from scratch.
-$(shell test -x $(BIN)/python || rm -f $(DEMO_READY) $(TEST_READY))
+$(shell test -x $(BIN)/python || rm -f $(DEMO_READY) $(TEST_READY) $(FUZZ_READY))
+
+# What `make proof` runs more often than `make test` does.
+PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py framing/test_framing_recordings.py)
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +29,12 @@ demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine a
 
 test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+proof: $(TEST_READY) ## every recording cut hundreds of times, spoiled thousands of times, three minutes
+	$(BIN)/python -m pytest -n 2 --timeout 240 --cuts 600 --hypothesis-profile proof $(PROOF) $(ARGS)
+
+fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
+	@$(BIN)/python tests/wire/fuzzer.py $(ARGS)
 
 lint: $(TEST_READY) ## format, lint and types, changing nothing
 	$(BIN)/ruff format --check .
@@ -49,6 +59,10 @@ $(DEMO_READY): pyproject.toml | $(BIN)/python
 $(TEST_READY): pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[redis,test,dev]'
 	@touch $@ $(DEMO_READY)
+
+$(FUZZ_READY): $(TEST_READY)
+	@$(PIP) -e '.[fuzz]' || echo "make: atheris cannot be installed for this Python on this machine" >&2
+	@touch $@
 
 $(BIN)/python:
 	@python='$(PYTHON)'; say() { echo "make: $$*" >&2; exit 1; }; \

@@ -11,7 +11,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("local", deadline=None)
 settings.register_profile(
-    "proof", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "proof",
+    max_examples=2000,
+    derandomize="CI" in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
