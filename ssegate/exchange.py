@@ -154,5 +154,7 @@ class Exchange:
             return "native" if output == "native" else "openai"
         if self.path.endswith(("/messages", "/complete")):
             return "anthropic"
+        if self.path.endswith((":streamGenerateContent", ":generateContent", "/interactions")):
+            return "gemini"
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

@@ -323,7 +323,7 @@ class Pipeline:
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
-            self._outflow.format = make("same", name, self._context)
+            self._outflow.format = make("same", name, self._context, found.framing)
         self._carries = output == "same" or (output, name) in _CARRIES
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:

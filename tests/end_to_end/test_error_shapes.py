@@ -12,6 +12,7 @@ from ssegate.simulate import Behaviour
 from .asking import Answer, ask, serving
 
 CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
+GEMINI = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
 TOO_LONG = "This model's maximum context length is 8192 tokens, your messages are longer."
 
 
@@ -28,6 +29,8 @@ SHAPES = {"native": ("native", CHAT), "openai": ("openai", MESSAGES), "same open
     "same elsewhere": ("same", "/predict"),
     "raw": ("raw", MESSAGES),
     "anthropic": ("same", MESSAGES),
+    "gemini": ("same", GEMINI),
+    "gemini interactions": ("auto", "/v1beta/interactions"),
     "ollama": ("same", OLLAMA),
     "auto ollama": ("auto", "/api/generate"),
 }
@@ -55,6 +58,10 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body["error"].keys() == {"type", "message"}
             assert body["error"]["type"] == "invalid_request_error"
             assert body["request_id"] == answer.header("X-Request-ID")
+        case "gemini" | "gemini interactions":
+            assert body.keys() == {"error"}
+            assert (body["error"]["code"], body["error"]["status"]) == (400, "INVALID_ARGUMENT")
+            assert body["error"]["details"][0]["reason"] == "bad_request"
         case "ollama" | "auto ollama":
             assert body.keys() == {"error"}
             assert "JSON" in body["error"]

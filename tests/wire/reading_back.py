@@ -247,3 +247,56 @@ def ollama(body: bytes) -> Answer:
         if "error" in said:
             answer.error = {"message": said["error"]}
     return answer
+
+
+def gemini(body: bytes) -> Answer:
+    """Read chunks, events of one ``data:`` line each or elements of one array, and interactions."""
+    answer = Answer()
+    if body.startswith(b"["):
+        text = body.decode("utf-8", errors="strict")
+        assert "\r" not in text
+        chunks = loads(text)
+    else:
+        events = blocks(body)
+        has_mark = bool(events) and events[-1] == {"event": "done", "data": "[DONE]"}
+        chunks = [loads(block["data"]) for block in events[: len(events) - has_mark]]
+        names = [block.get("event") for block in events[: len(events) - has_mark]]
+        assert names == [chunk.get("event_type") for chunk in chunks], "chunks have no name"
+    for at, said in enumerate(chunks):
+        _add_metadata(answer, said)
+        if "error" in said:
+            assert at == len(chunks) - 1, "an error is the last chunk"
+            answer.error = said["error"]
+        for candidate in said.get("candidates", ()):
+            _add_candidate(answer, candidate)
+        _add_step(answer.first, said)
+        answer.first.finish_reason = _end_of(said) or answer.first.finish_reason
+    return answer
+
+
+def _add_candidate(answer: Answer, candidate: dict[str, Any]) -> None:
+    message = answer.of(candidate.get("index", 0))
+    for part in candidate.get("content", {}).get("parts", ()):
+        if part.get("thought"):
+            message.reasoning += part["text"]
+        else:
+            message.text += part.get("text", "")
+        if call := part.get("functionCall"):
+            arguments = json.dumps(call["args"], separators=(",", ":"), ensure_ascii=False)
+            message.calls.append({"id": call.get("id"), "name": call["name"], "arguments": arguments})
+
+
+def _add_step(message: Message, said: dict[str, Any]) -> None:
+    delta = said.get("delta", {})
+    if delta.get("type") == "text":
+        message.text += delta["text"]
+    if delta.get("type") == "thought_summary":
+        message.reasoning += delta["content"]["text"]
+
+
+def _end_of(said: dict[str, Any]) -> str | None:
+    if said.get("event_type") == "interaction.completed":
+        return str(said["interaction"]["status"])
+    reasons = [candidate.get("finishReason") for candidate in said.get("candidates", ())]
+    blocked = said.get("promptFeedback", {}).get("blockReason")
+    return next((str(reason) for reason in [*reasons, blocked] if reason), None)

@@ -77,6 +77,19 @@ def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
     return _usage(prompt, output, reasoning, cached)
 
 
+_gemini_usage = named(
+    ("promptTokenCount", "toolUsePromptTokenCount"),
+    ("candidatesTokenCount", "thoughtsTokenCount"),
+    "thoughtsTokenCount",
+    "cachedContentTokenCount",
+)
+_interactions_usage = named(
+    ("total_input_tokens", "total_tool_use_tokens"),
+    ("total_output_tokens", "total_thought_tokens"),
+    "total_thought_tokens",
+    "total_cached_tokens",
+)
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
@@ -85,6 +98,8 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "fireworks_chat": ("openai", _openai_usage),
+    "gemini_interactions": ("gemini", _interactions_usage),
+    "gemini_sse": ("gemini", _gemini_usage),
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
     "llamacpp_chat": ("openai", _openai_usage),
@@ -98,7 +113,9 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/05-groq-200.json": ("openai", _openai_usage),
     "nonstream_json/06-cerebras-200.json": ("openai", _openai_usage),
     "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
+    "nonstream_json/09-vertex-200.json": ("gemini", _gemini_usage),
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
+    "nonstream_json/11-vertex-200.json": ("gemini", _gemini_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
@@ -113,6 +130,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
     "together_chat": ("openai", _openai_usage),
+    "vertex_sse": ("gemini", _gemini_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
     "writer_chat": ("openai", _openai_usage),
@@ -143,7 +161,9 @@ REASONS = {
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
     "guardrail_intervened": "content_filter",
+    "model_armor": "content_filter",
     "recitation": "content_filter",
+    "safety": "content_filter",
     "fake_enum": "other",
     "unexpected_tool_call": "other",
 }
@@ -151,6 +171,19 @@ REASONS = {
 
 FRAMINGS = {"sse-crlf": "sse", "aws-eventstream": "eventstream"}
 """Framings that the manifest calls otherwise than we do."""
+
+
+BLOCKED = {
+    "nonstream_json/09-vertex-200.json": "MODEL_ARMOR",
+    "vertex_sse/02-streaming-failure-prompt-blocked-safety.sse": "SAFETY",
+}
+"""Bodies that say why there is no answer, which is no finish reason to the manifest."""
+
+
+def _text(arguments: Any) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -186,16 +219,36 @@ class Recording:
         return READ_BY[self.file] if self.file in READ_BY else READ_BY[self.folder]
 
     @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Its tool calls; arguments that came as an object are compact JSON text."""
+        return [call | {"arguments": _text(call["arguments"])} for call in self.expected["tool_calls"]]
+
+    @property
+    def upstream_reason(self) -> str | None:
+        """The upstream's own word; of a prompt that was blocked, why it was."""
+        reason = self.expected["finish_reason"]
+        if reason is None:
+            reason = BLOCKED.get(self.file)
+        return None if reason is None else str(reason)
+
+    @property
     def reason(self) -> str | None:
         """Our word for its finish reason, as the upstream says it (a call does not change ``stop``)."""
-        reason = self.expected["finish_reason"]
-        return None if reason is None else REASONS[str(reason).lower()]
+        reason = self.upstream_reason
+        return None if reason is None else REASONS[reason.lower()]
+
+    @property
+    def is_cut(self) -> bool:
+        """It has neither a finish, nor an end mark, nor an error."""
+        expected = self.expected
+        return not (self.upstream_reason or expected.get("terminator") or expected.get("error"))
 
     @property
     def usage(self) -> dict[str, int | None] | None:
         """Its last usage in our words: input includes cache, output includes reasoning."""
         counts = self.expected["usage"]
-        return None if counts is None else self._read_by[1](counts)
+        usage = None if counts is None else self._read_by[1](counts)
+        return usage if usage is None or any(count is not None for count in usage.values()) else None
 
 
 def recordings(kind: str = "streams") -> list[Recording]:

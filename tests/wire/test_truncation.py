@@ -5,6 +5,7 @@ import random
 
 import pytest
 from wire import reading_back
+from wire.blocks import apart, beginning, together
 from wire.driving import DONE, ROLE, SSE, STOP, Drive, chunk, line, message, usage, word
 from wire.recordings import recordings
 
@@ -29,18 +30,20 @@ def is_an_end(block):
         return True
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
+    reasons += [candidate.get("finishReason") for candidate in said.get("candidates") or ()]
+    reasons.append(said.get("promptFeedback", {}).get("blockReason"))
     is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
+    is_last = is_last or said.get("event_type") == "interaction.completed"
     return is_last or any(reasons)
 
 
 def parted(body):
     """Return a body up to its first finish or end, and the whole of it without any of those."""
-    separator = b"\n" if body.framing == "ndjson" else b"\n\n"
-    blocks = body.body.split(separator)
-    marks = [at for at, block in enumerate(blocks) if is_an_end(block)]
-    before = separator.join(blocks[: marks[0]]) + separator
-    without = separator.join(block for at, block in enumerate(blocks) if at not in marks)
-    return before, without
+    pieces = apart(body.framing, body.body)
+    marks = [at for at, piece in enumerate(pieces) if is_an_end(piece)]
+    before = beginning(body.framing, pieces[: marks[0] if marks else None])
+    without = together(body.framing, [piece for at, piece in enumerate(pieces) if at not in marks])
+    return before or b"\n", without
 
 
 def ended(body, output, data, **settings):
@@ -64,7 +67,7 @@ def check_cut(drive, read):
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("body", BODIES, ids=str)
+@pytest.mark.parametrize("body", [body for body in BODIES if parted(body)[1]], ids=str)
 def test_a_body_without_its_end_is_truncated(body, output):
     """All finish and end frames taken out: everything else arrives, then an error."""
     _, without = parted(body)

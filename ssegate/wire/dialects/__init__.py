@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.gemini import Gemini
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
@@ -17,6 +18,7 @@ __all__ = ["DIALECTS", "detect", "read_error"]
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
+    "gemini": Gemini,
     "ollama": Ollama,
     "text": Text,
 }

@@ -55,6 +55,17 @@ def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
     return isinstance(kind, str) and kind in MESSAGES
 
 
+def _is_gemini(document: dict[str, Any], frame: Frame) -> bool:
+    if isinstance(document.get("candidates"), list) or isinstance(document.get("promptFeedback"), dict):
+        return True
+    kind = document.get("event_type")
+    if isinstance(kind, str) and kind.startswith(("interaction.", "step.")):
+        return True
+    # A last chunk may hold nothing but counts.
+    is_chunk = isinstance(document.get("usageMetadata"), dict) and "modelVersion" in document
+    return is_chunk or (document.get("object") == "interaction" and isinstance(document.get("steps"), list))
+
+
 def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     return answers and isinstance(document.get("done"), bool)
@@ -64,6 +75,11 @@ def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
     # OpenAI's Responses number their events; Anthropic does not.
     is_object = isinstance(document.get("error"), dict)
     return document.get("type") == "error" and is_object and "sequence_number" not in document
+
+
+def _is_gemini_error(document: dict[str, Any], frame: Frame) -> bool:
+    error = document.get("error")
+    return isinstance(error, dict) and (_is_google(error) or document.get("event_type") == "error")
 
 
 def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
@@ -98,12 +114,14 @@ Speaks = Callable[[dict[str, Any], Frame], bool]
 ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
     ("anthropic", _is_anthropic),
+    ("gemini", _is_gemini),
     ("ollama", _is_ollama),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 
 ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("anthropic", _is_anthropic_error),
+    ("gemini", _is_gemini_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
 )

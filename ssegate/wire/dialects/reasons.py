@@ -14,6 +14,7 @@ WORDS: dict[FinishReason, str] = {
     "length": """
         length max_tokens model_length model_context_window_exceeded max_output_tokens
         max_completion_tokens max_prompt_tokens token_limit error_limit limit incomplete
+        budget_exceeded
     """,
     "tool_calls": "tool_calls tool_call tool_use function_call requires_action",
     "content_filter": """

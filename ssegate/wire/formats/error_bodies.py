@@ -46,6 +46,22 @@ _ANTHROPIC_TYPES = {
     529: "overloaded_error",
 }
 
+# https://cloud.google.com/apis/design/errors#handling_errors; 408, 413, 502 and 529 get the nearest word.
+_GOOGLE_STATUSES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    529: "UNAVAILABLE",
+}
+
 _STREAM_ERROR = "stream_error"
 """Native's type of whatever ends a running stream."""
 
@@ -76,6 +92,24 @@ def _anthropic(failure: Failure, status: int, request_id: str | None) -> dict[st
     return {"type": "error", "error": error} | _known(request_id=request_id)
 
 
+def _gemini(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = _GOOGLE_STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+    details = [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": failure.code,
+            "domain": "ssegate",
+        }
+    ]
+    if failure.retry_after is not None and failure.retry_after.replace(".", "", 1).isdecimal():
+        # Google's clients look for it here, not in a header.
+        delay = failure.retry_after + "s"
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    code = failure.upstream_code if isinstance(failure.upstream_code, int) else status
+    said = {"code": code, "message": failure.message, "status": failure.upstream_type or ours}
+    return {"error": {**said, "details": details}}
+
+
 def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
     return {"error": failure.message}
 
@@ -84,6 +118,7 @@ ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "native": _native,
     "openai": _openai,
     "anthropic": _anthropic,
+    "gemini": _gemini,
     "ollama": _ollama,
 }
 """Shape → what makes its error object of a failure, an HTTP status and a request id."""

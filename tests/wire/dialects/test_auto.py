@@ -23,6 +23,14 @@ from ssegate.wire.events import Frame
         ({"model": "m", "message": {"content": ""}, "done": False}, "ollama"),
         ({"model": "m", "response": "", "done": True}, "ollama"),
         ({"error": "model not found"}, "ollama"),
+        ({"candidates": [{"content": {}}]}, "gemini"),
+        ({"promptFeedback": {"blockReason": "SAFETY"}}, "gemini"),
+        ({"usageMetadata": {}, "modelVersion": "m"}, "gemini"),
+        ({"event_type": "interaction.created"}, "gemini"),
+        ({"event_type": "step.start", "index": 0}, "gemini"),
+        ({"object": "interaction", "steps": []}, "gemini"),
+        ({"error": {"code": 404, "message": "m", "status": "NOT_FOUND"}}, "gemini"),
+        ({"event_type": "error", "error": {"code": "unavailable", "message": "m"}}, "gemini"),
     ],
 )
 def test_a_dialect_is_known_by_its_keys(payload, dialect):
@@ -54,15 +62,12 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b"[]",
         b"7",
         b'{"type":"ping"}',
-        b'{"candidates":[{"content":{}}]}',
-        b'{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}',
         b'{"type":"response.created","response":{}}',
         b'{"type":"error","sequence_number":2,"error":{"message":"m"}}',
         b'{"type":"error","message":"m","sequence_number":0}',
         b'{"type":"message-start","delta":{"message":{}}}',
         b'{"id":"x","message":{"role":"assistant","content":[]},"finish_reason":"COMPLETE"}',
         b'{"event_type":"text-generation","text":"a"}',
-        b'{"event_type":"interaction.created"}',
         b'{"token":{"text":"a"},"generated_text":null}',
         b'{"error":"x","error_type":"validation"}',
         b'{"model_id":"m","results":[{"generated_text":"a"}]}',
@@ -70,8 +75,10 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"content":"a","stop":false}',
         b'{"output":{"message":{"content":[]}}}',
         b'{"response":"a"}',
+        b'{"event_type":"error"}',
+        b'{"usageMetadata":{}}',
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
+    """Responses, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
     assert detect(Frame("", data)) is None
