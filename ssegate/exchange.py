@@ -156,5 +156,7 @@ class Exchange:
             return "anthropic"
         if self.path.endswith((":streamGenerateContent", ":generateContent", "/interactions")):
             return "gemini"
+        if self.path.endswith(("/converse-stream", "/converse", "/invoke-with-response-stream", "/invoke")):
+            return "bedrock"
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

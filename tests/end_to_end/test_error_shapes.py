@@ -31,6 +31,8 @@ SHAPES = {"native": ("native", CHAT), "openai": ("openai", MESSAGES), "same open
     "anthropic": ("same", MESSAGES),
     "gemini": ("same", GEMINI),
     "gemini interactions": ("auto", "/v1beta/interactions"),
+    "bedrock": ("same", "/model/amazon.nova-lite-v1:0/converse-stream"),
+    "bedrock invoke": ("auto", "/model/amazon.nova-lite-v1:0/invoke-with-response-stream"),
     "ollama": ("same", OLLAMA),
     "auto ollama": ("auto", "/api/generate"),
 }
@@ -62,6 +64,9 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body.keys() == {"error"}
             assert (body["error"]["code"], body["error"]["status"]) == (400, "INVALID_ARGUMENT")
             assert body["error"]["details"][0]["reason"] == "bad_request"
+        case "bedrock" | "bedrock invoke":
+            assert body.keys() == {"message", "__type"}
+            assert body["__type"] == "ValidationException"
         case "ollama" | "auto ollama":
             assert body.keys() == {"error"}
             assert "JSON" in body["error"]

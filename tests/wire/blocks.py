@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 
 
 def apart(framing: str, body: bytes) -> list[bytes]:
@@ -43,6 +44,20 @@ def beginning(framing: str, pieces: list[bytes]) -> bytes:
     if framing == "json-array":
         return b"".join([b"[", *(piece + b"\n,\r\n" for piece in pieces)])
     return together(framing, pieces)
+
+
+def message(piece: bytes) -> tuple[dict[str, str], bytes]:
+    """Return the headers and the payload of an AWS event stream's message, whose checksums must be right."""
+    length, size, crc = struct.unpack_from(">III", piece)
+    assert (length, crc) == (len(piece), zlib.crc32(piece[:8]))
+    assert struct.unpack(">I", piece[-4:])[0] == zlib.crc32(piece[:-4])
+    headers, block = {}, piece[12 : 12 + size]
+    while block:
+        name, block = block[1 : 1 + block[0]].decode(), block[1 + block[0] :]
+        kind, value_size = struct.unpack_from(">BH", block)
+        assert kind == 7, "all headers of Bedrock are strings"
+        headers[name], block = block[3 : 3 + value_size].decode(), block[3 + value_size :]
+    return headers, piece[12 + size : -4]
 
 
 def _messages(body: bytes) -> list[bytes]:

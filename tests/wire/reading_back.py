@@ -7,10 +7,13 @@ Each of them first holds the bytes to the strictest profile of the wire, then ad
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from wire.blocks import apart, message
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Answer:
     error: dict[str, Any] | None = None
     finish: dict[str, Any] | None = None
     """Native's last event."""
+
+    open_calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    """By their block."""
 
     def of(self, choice: int) -> Message:
         return self.choices.setdefault(choice, Message())
@@ -247,6 +253,57 @@ def ollama(body: bytes) -> Answer:
         if "error" in said:
             answer.error = {"message": said["error"]}
     return answer
+
+
+def bedrock(body: bytes) -> Answer:
+    """Read messages: Converse's events, a model's own events in ``chunk``, or an exception at the end."""
+    answer = Answer()
+    pieces = apart("eventstream", body)
+    for at, piece in enumerate(pieces):
+        headers, payload = message(piece)
+        assert headers[":content-type"] == "application/json"
+        said = loads(payload.decode())
+        _add_metadata(answer, said)
+        kind = headers.get(":event-type", "")
+        if headers[":message-type"] == "exception":
+            assert at == len(pieces) - 1, "an exception is the last message"
+            answer.error = said | {"type": headers[":exception-type"]}
+        elif kind == "chunk":
+            _add_invoked(answer, loads(base64.b64decode(said["bytes"]).decode()))
+        else:
+            _add_converse(answer, kind, said)
+    return answer
+
+
+def _add_converse(answer: Answer, kind: str, said: dict[str, Any]) -> None:
+    message, delta = answer.first, said.get("delta", {})
+    use = said.get("start", {}).get("toolUse")
+    if use and use.get("type") != "server_tool_use":
+        message.calls.append({"id": use["toolUseId"], "name": use["name"], "arguments": ""})
+        answer.open_calls[said["contentBlockIndex"]] = message.calls[-1]
+    if kind == "contentBlockDelta":
+        message.text += delta.get("text", "")
+        message.reasoning += delta.get("reasoningContent", {}).get("text", "")
+        if "toolUse" in delta and (call := answer.open_calls.get(said["contentBlockIndex"])):
+            call["arguments"] += delta["toolUse"]["input"]
+    if kind == "messageStop":
+        message.finish_reason = said["stopReason"]
+    answer.usage = said.get("usage", answer.usage)
+
+
+def _add_invoked(answer: Answer, said: dict[str, Any]) -> None:
+    message, delta = answer.first, said.get("delta", {})
+    for kind in ("contentBlockStart", "contentBlockDelta", "messageStop", "metadata"):  # Nova
+        if kind in said:
+            _add_converse(answer, kind, said[kind])
+    message.text += said.get("outputText", "") + delta.get("text", "")
+    message.finish_reason = delta.get("stop_reason") or said.get("completionReason") or message.finish_reason
+    use = said.get("content_block", {})
+    if use.get("type") == "tool_use":
+        message.calls.append({"id": use["id"], "name": use["name"], "arguments": ""})
+        answer.open_calls[said["index"]] = message.calls[-1]
+    if "partial_json" in delta:
+        answer.open_calls[said["index"]]["arguments"] += delta["partial_json"]
 
 
 def gemini(body: bytes) -> Answer:

@@ -90,15 +90,34 @@ _interactions_usage = named(
     "total_cached_tokens",
 )
 
+_converse_usage = named(
+    ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+    "outputTokens",
+    cached_tokens="cacheReadInputTokens",
+)
+_nova_usage = named(
+    ("inputTokens", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
+    "outputTokens",
+    cached_tokens="cacheReadInputTokenCount",
+)
+_titan_usage = named("inputTextTokenCount", "totalOutputTextTokenCount")
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
     "azure_openai_chat": ("openai", _openai_usage),
+    "bedrock_converse": ("bedrock", _converse_usage),
+    "bedrock_invoke": ("bedrock", _anthropic_usage),
+    "bedrock_invoke/03-test-invoke-model-with-response-stream-with-cont.bin": ("bedrock", _nova_usage),
+    "bedrock_invoke/04-test-titan-invoke-stream-guardrail.bin": ("bedrock", _titan_usage),
+    "bedrock_invoke/06-test-guardrail-invoke-stream.bin": ("bedrock", _titan_usage),
+    "bedrock_invoke/07-test-nova-invoke-stream.bin": ("bedrock", _nova_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "fireworks_chat": ("openai", _openai_usage),
     "gemini_interactions": ("gemini", _interactions_usage),
+    "gemini_json_array": ("gemini", _gemini_usage),
     "gemini_sse": ("gemini", _gemini_usage),
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
@@ -112,6 +131,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/04-openrouter-200.json": ("openai", _openai_usage),
     "nonstream_json/05-groq-200.json": ("openai", _openai_usage),
     "nonstream_json/06-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/07-bedrock-200.json": ("bedrock", _converse_usage),
     "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
     "nonstream_json/09-vertex-200.json": ("gemini", _gemini_usage),
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
@@ -130,6 +150,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
     "together_chat": ("openai", _openai_usage),
+    "vertex_json_array": ("gemini", _gemini_usage),
     "vertex_sse": ("gemini", _gemini_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
@@ -161,6 +182,7 @@ REASONS = {
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
     "guardrail_intervened": "content_filter",
+    "intervened": "content_filter",
     "model_armor": "content_filter",
     "recitation": "content_filter",
     "safety": "content_filter",
@@ -173,11 +195,31 @@ FRAMINGS = {"sse-crlf": "sse", "aws-eventstream": "eventstream"}
 """Framings that the manifest calls otherwise than we do."""
 
 
-BLOCKED = {
-    "nonstream_json/09-vertex-200.json": "MODEL_ARMOR",
-    "vertex_sse/02-streaming-failure-prompt-blocked-safety.sse": "SAFETY",
+FOLDERS = {"documents": "nonstream_json", "errors": "http_error", "vectors": "aws_eventstream_vectors"}
+"""The folders of what is no stream."""
+
+CORRECTIONS: dict[str, dict[str, Any]] = {
+    # `"type":"server_tool_use"`: AWS runs the interpreter, and its result is in the stream. Of Anthropic's
+    # streams the manifest keeps such calls apart.
+    "bedrock_converse/06-test-bedrock-model-code-execution-tool-stream.bin": {
+        "tool_calls": [
+            {
+                "id": "tooluse_ptgCcZ0uQu-UUMz0abqoWw",
+                "name": "final_result",
+                "arguments": '{"result":7006652.0}',
+            }
+        ]
+    },
+    # The first event has `"inputTextTokenCount":28.0`, the last one, which was taken, has none.
+    "bedrock_invoke/04-test-titan-invoke-stream-guardrail.bin": {
+        "usage": {"inputTextTokenCount": 28.0, "totalOutputTextTokenCount": 188.0}
+    },
+    # Bodies that say why there is no answer, but not under the name of a finish reason.
+    "bedrock_invoke/06-test-guardrail-invoke-stream.bin": {"finish_reason": "INTERVENED"},
+    "nonstream_json/09-vertex-200.json": {"finish_reason": "MODEL_ARMOR"},
+    "vertex_sse/02-streaming-failure-prompt-blocked-safety.sse": {"finish_reason": "SAFETY"},
 }
-"""Bodies that say why there is no answer, which is no finish reason to the manifest."""
+"""What the bytes say otherwise than the manifest does."""
 
 
 def _text(arguments: Any) -> str:
@@ -225,10 +267,8 @@ class Recording:
 
     @property
     def upstream_reason(self) -> str | None:
-        """The upstream's own word; of a prompt that was blocked, why it was."""
+        """The upstream's own word, or its number."""
         reason = self.expected["finish_reason"]
-        if reason is None:
-            reason = BLOCKED.get(self.file)
         return None if reason is None else str(reason)
 
     @property
@@ -256,12 +296,12 @@ def recordings(kind: str = "streams") -> list[Recording]:
     Return the recorded bodies.
 
     Args:
-        kind: ``streams``, ``documents`` (complete answers) or ``errors`` (bodies of HTTP errors).
+        kind: ``streams``, ``documents`` (complete answers), ``errors`` (bodies of HTTP errors) or
+            ``vectors`` (of a framing alone).
     """
-    folders = {"documents": "nonstream_json", "errors": "http_error"}
-    special = folders.get(kind)
-    found = [entry for entry in _manifest() if (entry.folder == special if special else True)]
-    return found if special else [entry for entry in found if entry.folder not in folders.values()]
+    if kind in FOLDERS:
+        return [entry for entry in _manifest() if entry.folder == FOLDERS[kind]]
+    return [entry for entry in _manifest() if entry.folder not in FOLDERS.values()]
 
 
 def recording(file: str) -> Recording:
@@ -278,7 +318,7 @@ def _manifest() -> tuple[Recording, ...]:
             e["content_type"],
             FRAMINGS.get(e["framing"], e["framing"]),
             e["http_status"],
-            e["expected"],
+            e["expected"] | CORRECTIONS.get(e["file"], {}),
         )
         for e in entries
     )

@@ -1,11 +1,13 @@
 """A stream that was cut off is told as an error, never as an end; a whole one is never called cut."""
 
+import base64
 import json
 import random
 
 import pytest
 from wire import reading_back
 from wire.blocks import apart, beginning, together
+from wire.blocks import message as message_of
 from wire.driving import DONE, ROLE, SSE, STOP, Drive, chunk, line, message, usage, word
 from wire.recordings import recordings
 
@@ -20,21 +22,31 @@ def reader(body, output):
 
 def is_an_end(block):
     """Whether a block of the upstream holds a finish or an end, by its bare JSON."""
+    if block.startswith(b"\0"):
+        return is_an_end_of_bedrock(*message_of(block))
     text = block.decode().strip()
     data = "\n".join(
         line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith(("data:", "{"))
     )
     if not data:
         return False
-    if data == "[DONE]":
-        return True
-    said = json.loads(data)
+    return data == "[DONE]" or says_so(json.loads(data))
+
+
+def is_an_end_of_bedrock(headers, payload):
+    said = json.loads(payload)
+    if "bytes" in said:
+        said = json.loads(base64.b64decode(said["bytes"]))
+    marks = {"messageStop", "metadata", "totalOutputTextTokenCount", "amazon-bedrock-invocationMetrics"}
+    return headers[":event-type"] in marks or not marks.isdisjoint(said) or says_so(said)
+
+
+def says_so(said):
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
     reasons += [candidate.get("finishReason") for candidate in said.get("candidates") or ()]
     reasons.append(said.get("promptFeedback", {}).get("blockReason"))
     is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
-    is_last = is_last or said.get("event_type") == "interaction.completed"
-    return is_last or any(reasons)
+    return is_last or said.get("event_type") == "interaction.completed" or any(reasons)
 
 
 def parted(body):
@@ -42,8 +54,8 @@ def parted(body):
     pieces = apart(body.framing, body.body)
     marks = [at for at, piece in enumerate(pieces) if is_an_end(piece)]
     before = beginning(body.framing, pieces[: marks[0] if marks else None])
-    without = together(body.framing, [piece for at, piece in enumerate(pieces) if at not in marks])
-    return before or b"\n", without
+    kept = [piece for at, piece in enumerate(pieces) if at not in marks]
+    return before or b"\n", together(body.framing, kept) if kept else b""
 
 
 def ended(body, output, data, **settings):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.bedrock import Bedrock
 from ssegate.wire.dialects.gemini import Gemini
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.ollama import Ollama
@@ -19,6 +20,7 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "gemini": Gemini,
+    "bedrock": Bedrock,
     "ollama": Ollama,
     "text": Text,
 }

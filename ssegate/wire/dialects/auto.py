@@ -28,6 +28,17 @@ MESSAGES = {
 }
 """Types of Anthropic's events; ``ping`` and ``error`` are not theirs alone."""
 
+BEDROCK_EVENTS = {
+    "chunk": "bytes",
+    "messageStart": "role",
+    "contentBlockStart": "contentBlockIndex",
+    "contentBlockDelta": "contentBlockIndex",
+    "contentBlockStop": "contentBlockIndex",
+    "messageStop": "stopReason",
+    "metadata": "usage",
+}
+"""The names of Bedrock's events, and what each of them holds."""
+
 
 def detect(frame: Frame) -> str | None:
     """Return the name of the dialect *frame* is in, or None if this frame alone does not tell."""
@@ -66,6 +77,14 @@ def _is_gemini(document: dict[str, Any], frame: Frame) -> bool:
     return is_chunk or (document.get("object") == "interaction" and isinstance(document.get("steps"), list))
 
 
+def _is_bedrock(document: dict[str, Any], frame: Frame) -> bool:
+    if not frame.event:
+        output = document.get("output")  # a complete answer of Converse
+        return isinstance(output, dict) and isinstance(output.get("message"), dict)
+    key = BEDROCK_EVENTS.get(frame.event)
+    return key is not None and key in document
+
+
 def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     return answers and isinstance(document.get("done"), bool)
@@ -80,6 +99,10 @@ def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
 def _is_gemini_error(document: dict[str, Any], frame: Frame) -> bool:
     error = document.get("error")
     return isinstance(error, dict) and (_is_google(error) or document.get("event_type") == "error")
+
+
+def _is_bedrock_error(document: dict[str, Any], frame: Frame) -> bool:
+    return frame.event.startswith(("exception:", "error:"))  # only an AWS event stream has these
 
 
 def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
@@ -115,11 +138,13 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
     ("anthropic", _is_anthropic),
     ("gemini", _is_gemini),
+    ("bedrock", _is_bedrock),
     ("ollama", _is_ollama),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 
 ERRORS: tuple[tuple[str, Speaks], ...] = (
+    ("bedrock", _is_bedrock_error),
     ("anthropic", _is_anthropic_error),
     ("gemini", _is_gemini_error),
     ("openai", _is_openai_error),

@@ -18,8 +18,8 @@ WORDS: dict[FinishReason, str] = {
     """,
     "tool_calls": "tool_calls tool_call tool_use function_call requires_action",
     "content_filter": """
-        content_filter content_filtered guardrail_intervened error_toxic sensitive safety recitation
-        blocklist prohibited_content spii model_armor image_safety image_prohibited_content
+        content_filter content_filtered guardrail_intervened intervened error_toxic sensitive safety
+        recitation blocklist prohibited_content spii model_armor image_safety image_prohibited_content
         image_recitation
     """,
     "refusal": "refusal",

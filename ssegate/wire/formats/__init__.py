@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssegate.wire.formats.anthropic import Anthropic
+from ssegate.wire.formats.bedrock import SameBedrock
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.gemini import SameGemini, SameGeminiArray
 from ssegate.wire.formats.native import Native
@@ -24,6 +25,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "gemini": SameGemini,
+    "bedrock": SameBedrock,
     "ollama": SameOllama,
     "text": SameText,
 }

@@ -14,7 +14,7 @@ from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
 from ssegate.wire.formats.encoding import encoded
 
-__all__ = ["ERRORS", "error_body", "stream_error"]
+__all__ = ["ERRORS", "bedrock_exception", "error_body", "stream_error"]
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -60,6 +60,16 @@ _GOOGLE_STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
     529: "UNAVAILABLE",
+}
+
+# Those that a stream of Bedrock's may raise; other 4xx are validation, other 5xx the model's stream.
+_AWS_EXCEPTIONS = {
+    400: "validationException",
+    408: "modelTimeoutException",
+    424: "modelStreamErrorException",
+    429: "throttlingException",
+    500: "internalServerException",
+    503: "serviceUnavailableException",
 }
 
 _STREAM_ERROR = "stream_error"
@@ -114,11 +124,28 @@ def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, 
     return {"error": failure.message}
 
 
+def _bedrock(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    name = bedrock_exception(failure)
+    # The SDKs take the type from here where no header has it; a stream's exception has it in its own.
+    return {"message": failure.message, "__type": name[:1].upper() + name[1:]}
+
+
+def bedrock_exception(failure: Failure) -> str:
+    """Return the name of the exception that AWS would raise."""
+    if failure.upstream_type is not None and failure.upstream_type in _AWS_EXCEPTIONS.values():
+        return failure.upstream_type
+    status = http_status(failure) if failure.code in CODES else 500
+    if status < 500:
+        return _AWS_EXCEPTIONS.get(status, "validationException")
+    return _AWS_EXCEPTIONS.get(status, "modelStreamErrorException")
+
+
 ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "native": _native,
     "openai": _openai,
     "anthropic": _anthropic,
     "gemini": _gemini,
+    "bedrock": _bedrock,
     "ollama": _ollama,
 }
 """Shape → what makes its error object of a failure, an HTTP status and a request id."""

@@ -39,6 +39,25 @@ def test_a_dialect_is_known_by_its_keys(payload, dialect):
 
 
 @pytest.mark.parametrize(
+    ("event", "payload", "dialect"),
+    [
+        ("chunk", {"bytes": "e30="}, "bedrock"),
+        ("messageStart", {"role": "assistant", "p": "a"}, "bedrock"),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {}}, "bedrock"),
+        ("metadata", {"usage": {}, "metrics": {}}, "bedrock"),
+        ("", {"output": {"message": {"content": []}}}, "bedrock"),
+        ("exception:throttlingException", {"message": "m"}, "bedrock"),
+        ("error:InternalFailure", {"message": "m"}, "bedrock"),
+        ("chunk", {"text": "a"}, None),
+        ("metadata", {"title": "x"}, None),
+    ],
+)
+def test_bedrock_is_known_by_the_names_of_its_events(event, payload, dialect):
+    """The payload must fit the name: others call their events so, too."""
+    assert detect(Frame(event, json.dumps(payload).encode())) == dialect
+
+
+@pytest.mark.parametrize(
     ("event", "data", "dialect"),
     [
         ("error", b'{"error":"x"}', "openai"),
@@ -73,7 +92,7 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"model_id":"m","results":[{"generated_text":"a"}]}',
         b'{"errors":[{"code":"x"}]}',
         b'{"content":"a","stop":false}',
-        b'{"output":{"message":{"content":[]}}}',
+        b'{"output":"a"}',
         b'{"response":"a"}',
         b'{"event_type":"error"}',
         b'{"usageMetadata":{}}',

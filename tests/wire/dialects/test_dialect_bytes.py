@@ -1,3 +1,4 @@
+import base64
 import json
 
 from hypothesis import given
@@ -16,6 +17,9 @@ KEYS = """
     candidates parts thought functionCall args partialArgs jsonPath stringValue nullValue willContinue
     finishReason usageMetadata promptTokenCount promptFeedback blockReason groundingMetadata groundingChunks
     groundingSupports groundingChunkIndices segment startIndex endIndex web uri event_type interaction step
+    contentBlockIndex start toolUse toolUseId reasoningContent sourceContent location stopReason output
+    outputs contentBlockDelta messageStop metadata outputText completionReason generation
+    amazon-bedrock-invocationMetrics inputTokenCount
 """
 WORDS = """
     chat.completion chat.completion.chunk error message_start content_block_start content_block_delta text
@@ -51,13 +55,16 @@ CANDIDATES = st.fixed_dictionaries(
         )
     }
 )
-PAYLOADS = st.one_of(
+DOCUMENTS = st.one_of(
     st.binary(max_size=60),
     st.one_of(
         VALUES, CHOICES, CANDIDATES, st.dictionaries(st.sampled_from(KEYS.split()), VALUES, max_size=8)
     ).map(lambda v: json.dumps(v).encode()),
 )
-EVENTS = st.sampled_from(["", "error", "content_block_delta"])
+INVOKED = DOCUMENTS.map(lambda data: json.dumps({"bytes": base64.b64encode(data).decode()}).encode())
+PAYLOADS = DOCUMENTS | INVOKED
+NAMES = "error content_block_delta chunk contentBlockStart contentBlockDelta messageStop metadata exception:x"
+EVENTS = st.sampled_from(["", *NAMES.split()])
 
 
 @given(st.sampled_from(sorted(DIALECTS)), st.lists(st.tuples(EVENTS, PAYLOADS), max_size=5), st.booleans())

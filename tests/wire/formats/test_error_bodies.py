@@ -23,6 +23,7 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
             '{"error":{"code":502,"message":"m","status":"UNAVAILABLE","details":[{"@type":'
             '"type.googleapis.com/google.rpc.ErrorInfo","reason":"upstream_connect","domain":"ssegate"}]}}',
         ),
+        ("bedrock", '{"message":"m","__type":"ModelStreamErrorException"}'),
         ("ollama", '{"error":"m"}'),
     ],
 )
