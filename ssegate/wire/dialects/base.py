@@ -45,6 +45,8 @@ class FrameDialect:
 
     name: ClassVar[str]
     may_miss_deltas: ClassVar[bool] = False
+    pads: ClassVar[bool] = False
+    volatile: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self._said: list[Event] = []  # by the last frame, for carry
@@ -88,9 +90,6 @@ class JSONDialect(FrameDialect, Generic[Model]):
 
     carries_end_mark: ClassVar[bool] = True
     """False where the format that writes ``same`` writes an end mark of its own."""
-
-    volatile: ClassVar[tuple[str, ...]] = ()
-    """Members that differ from frame to frame and say nothing; see ``Carrier``."""
 
     def __init__(self) -> None:
         super().__init__()
