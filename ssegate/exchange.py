@@ -28,6 +28,17 @@ from ssegate.wire.stats import Price
 
 __all__ = ["Exchange", "World"]
 
+_SHAPES = (
+    (":streamGenerateContent", "gemini"),
+    (":generateContent", "gemini"),
+    ("/interactions", "gemini"),
+    ("/converse-stream", "bedrock"),
+    ("/converse", "bedrock"),
+    ("/invoke-with-response-stream", "bedrock"),
+    ("/invoke", "bedrock"),
+)
+"""How a vendor's path ends, and whose errors are expected there."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -153,9 +164,8 @@ class Exchange:
             return "native" if output == "native" else "openai"
         if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
-        if self.path.endswith((":streamGenerateContent", ":generateContent", "/interactions")):
-            return "gemini"
-        if self.path.endswith(("/converse-stream", "/converse", "/invoke-with-response-stream", "/invoke")):
-            return "bedrock"
+        for ending, shape in _SHAPES:
+            if self.path.endswith(ending):
+                return shape
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

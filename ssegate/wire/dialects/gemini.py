@@ -42,7 +42,7 @@ class Gemini(JSONDialect[Chunk]):
     name: ClassVar[str] = "gemini"
     decoder = CHUNK
     # Counts that run; those of the last frame, which is never joined, are the ones that stay.
-    volatile = ("candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
+    volatile: ClassVar[tuple[str, ...]] = ("candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount")
 
     def __init__(self) -> None:
         super().__init__()
