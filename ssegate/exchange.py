@@ -36,6 +36,13 @@ _SHAPES = (
     ("/converse", "bedrock"),
     ("/invoke-with-response-stream", "bedrock"),
     ("/invoke", "bedrock"),
+    ("/v1/chat", "cohere"),
+    ("/v2/chat", "cohere"),
+    ("/generate_stream", "tgi"),
+    ("/completion", "llamacpp"),
+    ("/infill", "llamacpp"),
+    ("/text/generation_stream", "watsonx"),
+    ("/predictions", "replicate"),
 )
 """How a vendor's path ends, and whose errors are expected there."""
 

@@ -174,4 +174,6 @@ class Outflow:
 
     def _number(self, block: bytes) -> bytes:
         self._blocks += 1
+        if block.startswith(b"id: "):
+            block = block[block.index(b"\n") + 1 :]  # the upstream's own: a client resumes here, not there
         return b"id: %b-%d\n%b" % (self._context.stream_id.encode(), self._blocks, block)

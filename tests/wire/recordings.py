@@ -101,6 +101,8 @@ _nova_usage = named(
     cached_tokens="cacheReadInputTokenCount",
 )
 _titan_usage = named("inputTextTokenCount", "totalOutputTextTokenCount")
+_cohere_usage = named("tokens.input_tokens", "tokens.output_tokens", (), "cached_tokens")
+
 
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
@@ -113,6 +115,8 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "bedrock_invoke/06-test-guardrail-invoke-stream.bin": ("bedrock", _titan_usage),
     "bedrock_invoke/07-test-nova-invoke-stream.bin": ("bedrock", _nova_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
+    "cohere_v1": ("cohere", _cohere_usage),
+    "cohere_v2": ("cohere", _cohere_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "fireworks_chat": ("openai", _openai_usage),
@@ -122,6 +126,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
     "llamacpp_chat": ("openai", _openai_usage),
+    "llamacpp_completion": ("llamacpp", named("tokens_evaluated", "tokens_predicted")),
     "llamacpp_completions": ("openai", _openai_usage),
     "llamacpp_messages": ("anthropic", _anthropic_usage),
     "mistral_chat": ("openai", _openai_usage),
@@ -137,6 +142,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/11-vertex-200.json": ("gemini", _gemini_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/14-cohere-200.json": ("cohere", _cohere_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
@@ -149,11 +155,13 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "sglang_chat": ("openai", _openai_usage),
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
+    "tgi_generate_stream": ("tgi", named("input_length", "generated_tokens")),
     "together_chat": ("openai", _openai_usage),
     "vertex_json_array": ("gemini", _gemini_usage),
     "vertex_sse": ("gemini", _gemini_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
+    "watsonx": ("watsonx", named("input_token_count", "generated_token_count")),
     "writer_chat": ("openai", _openai_usage),
     "xai_chat": ("openai", _openai_usage),
     "zai_chat": ("openai", _openai_usage),
@@ -282,6 +290,12 @@ class Recording:
         """It has neither a finish, nor an end mark, nor an error."""
         expected = self.expected
         return not (self.upstream_reason or expected.get("terminator") or expected.get("error"))
+
+    @property
+    def error_message(self) -> str | None:
+        """The upstream's own words for its error, if it reports one."""
+        error = self.expected["error"]
+        return error.get("message", error.get("error")) if error else None
 
     @property
     def usage(self) -> dict[str, int | None] | None:

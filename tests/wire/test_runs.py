@@ -161,10 +161,16 @@ def test_most_of_a_stream_is_carried(output):
             ),
             "text/event-stream",
         ),
+        (
+            lambda text: message(
+                type="content-delta", index=0, delta={"message": {"content": {"text": text}}}
+            ),
+            "text/event-stream",
+        ),
         (lambda text: line(message={"content": text}, done=False), "application/x-ndjson"),
         (lambda text: word(text).replace(b"\n", b"\r\n"), "text/event-stream"),
     ],
-    ids=["anthropic", "ollama", "crlf"],
+    ids=["anthropic", "cohere", "ollama", "crlf"],
 )
 def test_every_dialect_has_runs(frame, content_type):
     """Nothing in a run belongs to one dialect or framing."""

@@ -20,6 +20,10 @@ def reader(body, output):
     return getattr(reading_back, body.dialect if output == "same" else output)
 
 
+ENDS = {"message_delta", "message_stop", "message-end", "stream-end", "interaction.completed"}
+"""Types of events that end something."""
+
+
 def is_an_end(block):
     """Whether a block of the upstream holds a finish or an end, by its bare JSON."""
     if block.startswith(b"\0"):
@@ -44,9 +48,11 @@ def is_an_end_of_bedrock(headers, payload):
 def says_so(said):
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
     reasons += [candidate.get("finishReason") for candidate in said.get("candidates") or ()]
+    reasons += [result["stop_reason"] != "not_finished" for result in said.get("results") or ()]
     reasons.append(said.get("promptFeedback", {}).get("blockReason"))
-    is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
-    return is_last or said.get("event_type") == "interaction.completed" or any(reasons)
+    is_last = said.get("done") is True or not ENDS.isdisjoint((said.get("type"), said.get("event_type")))
+    is_last = is_last or said.get("generated_text") is not None or said.get("stop") is True
+    return is_last or any(reasons)
 
 
 def parted(body):

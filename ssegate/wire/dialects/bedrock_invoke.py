@@ -17,6 +17,7 @@ from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.bedrock_converse import Converse
 from ssegate.wire.dialects.bedrock_data import INVOKED, Choice, Invoked
+from ssegate.wire.dialects.cohere import Cohere
 from ssegate.wire.dialects.openai import OpenAI
 from ssegate.wire.dialects.payload import UNREADABLE, loads, repair
 from ssegate.wire.dialects.reasons import finish_reason
@@ -27,7 +28,7 @@ from ssegate.wire.seams import Dialect
 
 __all__ = ["Invocation"]
 
-INNER: dict[str, Callable[[], Dialect]] = {"anthropic": Anthropic, "openai": OpenAI}
+INNER: dict[str, Callable[[], Dialect]] = {"anthropic": Anthropic, "openai": OpenAI, "cohere": Cohere}
 """Dialects that models speak here, too."""
 
 CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")

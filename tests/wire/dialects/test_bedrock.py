@@ -282,6 +282,25 @@ METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTok
         ),
         pytest.param(
             [
+                {"event_type": "text-generation", "is_finished": False, "text": "a"},
+                {
+                    "event_type": "tool-calls-generation",
+                    "is_finished": False,
+                    "tool_calls": [{"name": "f", "parameters": {"x": 1}}],
+                },
+                {"event_type": "stream-end", "is_finished": True, "finish_reason": "COMPLETE", **METRICS},
+            ],
+            [
+                Text("a"),
+                ToolCall(0, '{"x":1}', None, "f"),
+                Usage(7, 9),
+                Finish("stop", "COMPLETE"),
+                End(),
+            ],
+            id="Command R",
+        ),
+        pytest.param(
+            [
                 {
                     "id": "i",
                     "model": "m",
