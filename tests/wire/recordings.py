@@ -202,9 +202,9 @@ REASONS = {
 FRAMINGS = {"sse-crlf": "sse", "aws-eventstream": "eventstream"}
 """Framings that the manifest calls otherwise than we do."""
 
-
 FOLDERS = {"documents": "nonstream_json", "errors": "http_error", "vectors": "aws_eventstream_vectors"}
 """The folders of what is no stream."""
+
 
 CORRECTIONS: dict[str, dict[str, Any]] = {
     # `"type":"server_tool_use"`: AWS runs the interpreter, and its result is in the stream. Of Anthropic's
@@ -310,12 +310,13 @@ def recordings(kind: str = "streams") -> list[Recording]:
     Return the recorded bodies.
 
     Args:
-        kind: ``streams``, ``documents`` (complete answers), ``errors`` (bodies of HTTP errors) or
-            ``vectors`` (of a framing alone).
+        kind: ``streams`` (of the dialects we read), ``bodies`` (streams of any dialect), ``documents``
+            (complete answers), ``errors`` (bodies of HTTP errors) or ``vectors`` (of a framing alone).
     """
     if kind in FOLDERS:
         return [entry for entry in _manifest() if entry.folder == FOLDERS[kind]]
-    return [entry for entry in _manifest() if entry.folder not in FOLDERS.values()]
+    bodies = [entry for entry in _manifest() if entry.folder not in FOLDERS.values()]
+    return bodies if kind == "bodies" else [entry for entry in bodies if entry.folder in READ_BY]
 
 
 def recording(file: str) -> Recording:
