@@ -277,7 +277,7 @@ async def test_status_and_headers_of_a_failure(
     gate: Any, simulator: Any, fault: str, status: int, code: str, retry: bool, after: str | None
 ):
     """Each failure has its status, says whether a retry would only pay again, and when to come back."""
-    timeouts = "{first_token: 200ms}"
+    timeouts = "{first_token: 1s}"
     native = await failing(gate, simulator, fault, CHAT, "native", timeouts=timeouts)
     anthropic = await failing(gate, simulator, fault, MESSAGES, timeouts=timeouts)
 
@@ -302,7 +302,7 @@ TYPES = {400: "invalid_request_error", 401: "authentication_error", 502: "upstre
 @pytest.mark.parametrize(("fault", "status"), [("401", 401), ("close", 502), ("silence", 504), ("529", 503)])
 async def test_the_types_of_openai(gate: Any, simulator: Any, fault: str, status: int):
     """Where the upstream names no type of its own, the status does. (Native is always ours.)"""
-    answer = await failing(gate, simulator, fault, CHAT, "native", timeouts="{first_token: 200ms}")
+    answer = await failing(gate, simulator, fault, CHAT, "native", timeouts="{first_token: 1s}")
 
     assert (answer.status, answer.json["type"]) == (status, TYPES[status])
 
