@@ -47,6 +47,9 @@ class Endpoint:
     is_own_reason: bool = True
     """Finish reasons are the vendor's own."""
 
+    is_own_form: bool = True
+    """The framing is the vendor's own, so that a strict reader of it reads what leaves as ``same``."""
+
     def __str__(self) -> str:
         return self.path
 
@@ -112,9 +115,11 @@ ENDPOINTS = [
         contents,
         is_own_reason=False,
     ),
-    Endpoint("gemini", "/v1beta/interactions", interactions, ALL - {"think"}),  # has no thoughts
+    # Has no thoughts, and gives its events no names.
+    Endpoint("gemini", "/v1beta/interactions", interactions, ALL - {"think"}, is_own_form=False),
     Endpoint("bedrock", "/model/anthropic.claude-3/converse-stream", converse),
-    Endpoint("bedrock", "/model/anthropic.claude-3/invoke-with-response-stream", invoke),
+    # Sends Anthropic's events bare, where AWS wraps them in base64.
+    Endpoint("bedrock", "/model/anthropic.claude-3/invoke-with-response-stream", invoke, is_own_form=False),
     Endpoint("ollama", "/api/chat", ollama, ALL - {"think"}),  # thinks in `reasoning_content`
     Endpoint("ollama", "/api/generate", generate, ALL - {"think", "tool", "both"}),
     Endpoint("cohere", "/v2/chat", chat, ALL - {"think"}),  # thinks in a content of type text
@@ -189,17 +194,19 @@ async def test_what_the_mock_says_is_told(
 async def test_its_own_clients_read_the_same(
     http: aiohttp.ClientSession, mock: str, url: str, endpoint: Endpoint, name: str
 ):
-    """Of the same media type as without the gate, in good form; raw is what it was, byte for byte."""
+    """Of the same media type as without the gate, in good form, as ``same`` and as ``raw``."""
     direct_status, direct_media, direct = await ask(http, mock, endpoint, name)
 
     status, media, body = await ask(http, f"{url}/same", endpoint, name)
-    assert (status, media) == (direct_status, direct_media) == (200, media)
+    assert status == direct_status == 200
     if media == "text/event-stream":
         assert events(body, is_bare=False)
-    if read := getattr(reading_back, endpoint.dialect, None):
-        check(read(body).first, name)
+    if endpoint.is_own_form:
+        assert media == direct_media
+        check(getattr(reading_back, endpoint.dialect)(body).first, name)
     raw_status, raw_media, raw = await ask(http, f"{url}/raw", endpoint, name)
-    assert (raw_status, raw_media, len(raw)) == (200, direct_media, len(direct))
+    assert (raw_status, raw_media) == (200, direct_media)
+    assert abs(len(raw) - len(direct)) < 50  # ids and counters are other ones
 
 
 @pytest.mark.parametrize("endpoint", BUILT, ids=str)

@@ -49,6 +49,9 @@ class Block:
 # ---- blocks ----------------------------------------------------------------------------------------
 
 
+DATA_LINE = re.compile(rb"^(?:data|error):.*", re.MULTILINE)
+
+
 def _sse(body: bytes) -> Iterator[Block]:
     at = 0
     for found in re.finditer(rb"(?:\r\n){2}|\n\n|\Z", body):
@@ -58,7 +61,8 @@ def _sse(body: bytes) -> Iterator[Block]:
         data = [value.removeprefix(" ") for name, value in fields if name in ("data", "error")]
         event = next((value.strip() for name, value in fields if name == "event"), "")
         if data or lines:
-            end = at + len(text.rstrip())
+            said = max((line.end() for line in DATA_LINE.finditer(text)), default=len(text))
+            end = at + len(text[:said].rstrip())
             yield Block(at, end, event, "\n".join(data) if data else "\n".join(lines))
         at = found.end()
 
@@ -131,7 +135,12 @@ MARKS: dict[str, tuple[Any, ...]] = {
 }
 """Members that say, by one of these values, that the answer is over."""
 
-EVENTS = re.compile(r"done|messageStop|thread\.run\.(?:completed|failed|incomplete|cancelled|expired)")
+OF_BEDROCK = {"messageStop", "metadata", "amazon-bedrock-invocationMetrics", "totalOutputTextTokenCount"}
+"""Members of what AWS sends at the end, whatever model speaks."""
+
+EVENTS = re.compile(
+    r"done|messageStop|metadata|thread\.run\.(?:completed|failed|incomplete|cancelled|expired)"
+)
 """Names of events that say so."""
 
 
@@ -140,7 +149,12 @@ def is_end(block: Block) -> bool:
     if block.data.lstrip().startswith("[DONE]") or EVENTS.fullmatch(block.event):
         return True
     said = block.said
-    return isinstance(said, dict) and (_marks(said) or isinstance(said.get("generated_text"), str))
+    if said is None:
+        return False
+    is_last = isinstance(said.get("generated_text"), str) or (
+        block.headers and not OF_BEDROCK.isdisjoint(said)
+    )
+    return bool(is_last) or _marks(said)
 
 
 def _marks(said: Any) -> bool:
@@ -191,8 +205,10 @@ def over_at(body: Recording) -> int | None:
 
 def without_ends(body: Recording) -> bytes:
     """Return the body without its blocks that tell an end or an error."""
-    kept = b""
     whole, found = body.body, blocks(body)
+    if all(is_end(block) or is_error(block) for block in found):
+        return b""
+    kept = whole[: found[0].start]
     ends = [block.start for block in found[1:]] + [len(whole)]
     for block, end in zip(found, ends, strict=True):
         if not (is_end(block) or is_error(block)):

@@ -28,7 +28,7 @@ def check_cut(drive, read):
 def test_a_body_without_its_end_is_truncated(body, output):
     """All finish, end and error frames taken out: everything else arrives, then an error."""
     rest = without_ends(body)
-    if not rest.strip():
+    if not rest:
         pytest.skip("it has nothing but its end")
 
     pipeline = drive(body, [rest], output).pipeline

@@ -15,7 +15,7 @@ def check(told, body):
     assert told.text.get(0, "") == expected["text"]
     assert told.reasoning.get(0, "") == expected["reasoning"]
     assert told.refusal.get(0, "") == expected.get("refusal", "")
-    assert told.calls.get(0, []) == expected["tool_calls"]
+    assert told.calls.get(0, []) == body.calls
     assert (told.id, told.model) == (expected["id"], expected["model"])
     for choice, other in expected.get("other", {}).get("choices", {}).items():
         assert told.text[int(choice)] == other["text"]
@@ -27,7 +27,7 @@ def check(told, body):
     finish = told.finish.get(0)
     assert (finish and finish.reason, finish and finish.upstream_reason) == (
         body.reason,
-        expected["finish_reason"],
+        body.upstream_reason,
     )
     assert told.usage == body.usage
 
@@ -56,8 +56,14 @@ def test_a_recorded_body_ends_as_it_did(body):
     told = gather(read(body.dialect, frames_of(body.framing, [body.body])))
 
     mark = body.expected.get("terminator", "the document's end")
+    if body.framing == "json" and body.dialect in ENDLESS:
+        mark = None
     assert told.ended == (mark is not None and mark not in FINISH_MARKS and told.failure is None)
     assert told.finish or mark not in FINISH_MARKS
+
+
+ENDLESS = {"gemini"}
+"""Dialects whose complete answers look like any chunk: they end with their body."""
 
 
 def test_perplexity_cites_each_source_once():
