@@ -133,8 +133,10 @@ class Recogniser:
         assert self._framer is not None
         if at_end or len(self.head) > self._max_event + _UNCOUNTED:
             return True
-        ends = self._framer.ends
-        return self._framing != "json" and (not ends or any(end[-1:] in data for end in ends))
+        if self._framing == "json":
+            return False
+        ends = (b"}", b"]") if self._framing == "json-array" else self._framer.ends
+        return not ends or any(end[-1:] in data for end in ends)
 
     def _make_framer(self, framing: str | None) -> Framer:
         if framing == "html":
@@ -171,6 +173,7 @@ class Recogniser:
             is_list = self._framing == "json-array" and self._fault.code == "upstream_bad_event"
             raise self.stranger() if is_list else self._fault  # a list of anything is other JSON
         is_much = self._undecided > _UNDECIDED_FRAMES or self._undecided_bytes > self._max_event
+        is_much = is_much or len(self.head) > self._max_event + _UNCOUNTED
         if not (at_end or is_much):
             return None
         if at_end and self._is_cut():

@@ -51,6 +51,7 @@ FLOODS = {
     "an endless line": (LINES, b'{"message":{"content":"', b"a"),
     "lines": (LINES, b"", line(message={"content": "hi"}, done=False)),
     "foreign lines": (LINES, b"", b'{"a": 1}\n'),
+    "a foreign line and blank ones": (LINES, b'{"a": 1}\n', b"\n"),
     "an endless document": (JSON, b'{"choices":[{"index":0,"message":{"content":"', b"a"),
     "an endless pretty document": (JSON, b'{\n "choices": [\n', b" 1,\n"),
     "an endless array": (JSON, b"[", b"\n"),
