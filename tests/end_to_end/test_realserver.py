@@ -15,6 +15,8 @@ import aiohttp
 import openai
 import pytest
 
+from ssegate.wire.dialects import DIALECTS
+
 from .realserver import SCRIPTS, Call, Llama, Script
 from .sdk_reading import Reading, read
 
@@ -58,6 +60,9 @@ routes:
   - {{path: "/off/*", batch: {off}, metadata: off}}
   - {{path: "/unasked/*", set: {{stream_options: null}}}}
   - {{path: /translated/v1/chat/completions, upstream_path: /v1/messages, output: openai}}
+  - {{path: /own, upstream_path: /completion, output: native}}
+  - {{path: /own/v1/completions, upstream_path: /completion, output: openai}}
+  - {{path: /respond, upstream_path: /v1/responses, output: native}}
   - {{path: /talk, upstream_path: /v1/chat/completions, output: native}}
   - path: /ask
     upstream_path: /v1/chat/completions
@@ -398,6 +403,95 @@ async def test_a_whole_message_stays_whole(http: aiohttp.ClientSession, llama: L
     script = SCRIPTS["reasoning"]
     assert said_in(whole["content"]) == Script(script.text, script.reasoning)
     assert {**whole, "id": "", "usage": {}} == {**direct, "id": "", "usage": {}}
+
+
+# ---- its own shape, and Responses ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_its_own_completion_is_the_same(http: aiohttp.ClientSession, llama: Llama, url: str, name: str):
+    """``/completion`` streams the model's words in llama.cpp's own events; the last one has the counts."""
+    asking = {"prompt": f"<|say:{name}|>", "stream": True, "n_predict": 4096}
+
+    async def said(base: str) -> tuple[str, dict[str, Any]]:
+        async with http.post(f"{base}/completion", json=asking) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/event-stream")
+            events = [json.loads(line[6:]) for line in (await answer.text()).split("\n") if line]
+        assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+        counts = ("tokens_predicted", "tokens_evaluated", "stop_type", "truncated", "model", "prompt")
+        return "".join(event["content"] for event in events), {key: events[-1][key] for key in counts}
+
+    direct = await said(llama.url)
+    gated = await asyncio.gather(*(said(f"{url}/{batch}") for batch in BATCHES))
+
+    assert direct[0] == SCRIPTS[name].raw
+    assert gated == [direct] * len(BATCHES)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_its_own_completion_translated(
+    http: aiohttp.ClientSession, sdk: openai.AsyncOpenAI, url: str, name: str
+):
+    """``/completion`` read as native and by the OpenAI SDK."""
+    asking: dict[str, Any] = {"prompt": f"<|say:{name}|>", "n_predict": 4096}
+
+    async with http.post(f"{url}/own", json=asking) as answer:
+        *told, last = await lines(answer)
+    reading = await complete(
+        sdk.with_options(base_url=f"{url}/own/v1"), asking.pop("prompt"), extra_body=asking
+    )
+
+    assert "".join(event["token"] for event in told) == reading.text == SCRIPTS[name].raw
+    assert (last["finish_reason"], reading.reasons) == ("stop", {0: "stop"})
+    assert last["metadata"]["usage_source"] == "reported"
+
+
+@pytest.mark.skipif("responses" not in DIALECTS, reason="the dialect is not built yet")
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_a_response_is_the_same(http: aiohttp.ClientSession, llama: Llama, url: str, name: str):
+    """``/v1/responses`` streams the same response, by every batch and as native."""
+    asking: dict[str, Any] = {"model": "scripted", "input": name, "stream": True}
+    if SCRIPTS[name].calls:
+        asking["tools"] = [{"type": "function", **tool["function"]} for tool in TOOLS]
+
+    async def response(base: str) -> dict[str, Any]:
+        async with http.post(f"{base}/v1/responses", json=asking) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/event-stream")
+            return response_of(await answer.text())
+
+    direct = await response(llama.url)
+    gated = await asyncio.gather(*(response(f"{url}/{batch}") for batch in BATCHES))
+    async with http.post(f"{url}/respond", json=asking) as answer:
+        *told, last = await lines(answer)
+
+    assert gated == [direct] * len(BATCHES)
+    assert direct["text"] == "".join(event["token"] for event in told) == SCRIPTS[name].text
+    assert "".join(event.get("reasoning", "") for event in told) == direct["reasoning"]
+    calls = [event["tool_call"] for event in told if "tool_call" in event]
+    assert [call["name"] for call in calls if "name" in call] == [call[0] for call in direct["calls"]]
+    assert last["finish_reason"] == ("tool_calls" if SCRIPTS[name].calls else "stop")
+    assert last["metadata"]["output_tokens"] == direct["usage"]["output_tokens"]
+
+
+def response_of(body: str) -> dict[str, Any]:
+    """Add up a stream of Responses events, but for ids and times."""
+    said: dict[str, Any] = {"text": "", "reasoning": "", "calls": [], "usage": None}
+    for block in body.split("\n\n")[:-1]:
+        event, data = (line.partition(": ")[2] for line in block.split("\n"))
+        told = json.loads(data)
+        assert told["type"] == event and said["usage"] is None
+        match event:
+            case "response.output_text.delta":
+                said["text"] += told["delta"]
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                said["reasoning"] += told["delta"]
+            case "response.output_item.done" if told["item"]["type"] == "function_call":
+                said["calls"].append((told["item"]["name"], told["item"]["arguments"]))
+            case "response.completed":
+                usage = told["response"]["usage"]
+                said["usage"] = {key: usage[key] for key in ("input_tokens", "output_tokens")}
+    assert said["usage"] is not None
+    return said
 
 
 # ---- native --------------------------------------------------------------------------------------
