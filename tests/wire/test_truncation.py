@@ -49,6 +49,8 @@ def test_a_cut_is_told_exactly_where_there_is_one(body, cuts):
 
     first, errors = blocks(body)[0], [block for block in blocks(body) if is_error(block)]
     for at, (output, way) in zip(chosen, turns(body, [*OUTPUTS, "raw"]), strict=False):
+        if whole[:at] == b"[":
+            continue  # the beginning of any JSON document
         if at < first.end:  # what it is can be told by its label alone
             way = Way(body.content_type, way.dialect)
         told = drive(body, [whole[:at]], output, way).pipeline
