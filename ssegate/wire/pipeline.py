@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from ssegate.wire.batching import Pace
 from ssegate.wire.clocks import Clocks
+from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
     Carried,
@@ -336,7 +337,9 @@ class Pipeline:
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
-            self._outflow.format = make("same", name, self._context, found.framing)
+            said = self._settings.dialect
+            spoken = said if isinstance(said, Description) else name
+            self._outflow.format = make("same", spoken, self._context, found.framing)
         self._carries = output == "same" or (output, name) in _CARRIES
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:

@@ -111,9 +111,10 @@ def test_a_foreign_body_may_still_be_given_up():
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "ollama"])
-def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect):
-    """A list of models is no answer, whatever the route expects."""
-    body = b'{"object": "list", "data": []}'
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect, indent):
+    """A list of models is no answer, whatever the route expects and however it is written."""
+    body = json.dumps({"object": "list", "data": []}, indent=indent).encode()
     drive = Drive(content_type="application/json", dialect=dialect)
     drive.feed(body, 1.0)
     drive.close(1.1)
