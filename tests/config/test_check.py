@@ -1,5 +1,9 @@
 """Cross checks, refusals, and what is not built yet."""
 
+import re
+from pathlib import Path
+from textwrap import indent
+
 import pytest
 
 from ssegate.config import from_upstream, parse
@@ -329,6 +333,15 @@ def described(dialect):
 def test_a_custom_dialect_is_fine(dialect):
     """It says where the answer is; plain text has nothing to say."""
     assert described(dialect) == []
+
+
+def test_the_documented_custom_dialect_is_fine():
+    """What docs/configuration.md shows can be copied."""
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(dialect:\n.*?)```", page, re.DOTALL)
+    upstream = indent("url: http://h\n" + block, "    ")
+
+    assert problems(f"upstreams:\n  a:\n{upstream}\nroutes: [{{path: /*}}]\n") == []
 
 
 def test_a_custom_dialect_says_where_the_answer_is():

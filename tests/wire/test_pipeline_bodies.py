@@ -249,3 +249,31 @@ def test_same_learns_its_format_from_the_upstream():
     drive.feed(line(message={"content": "Hi"}, done=False), 1.0)
 
     assert drive.pipeline.format.content_type == "application/x-ndjson"
+
+
+def legacy(text, stop_reason=None):
+    """One of Anthropic's legacy completions; their stream has CRLF, pings and no end mark."""
+    said = {
+        "type": "completion",
+        "id": "c",
+        "completion": text,
+        "stop_reason": stop_reason,
+        "model": "claude-2",
+    }
+    return b"event: completion\r\ndata: %b\r\n\r\n" % json.dumps(said).encode()
+
+
+@pytest.mark.parametrize("reason", ["stop_sequence", None])
+def test_legacy_completions_end_with_their_reason(reason):
+    """Without one they were cut; same adds nothing to them."""
+    body = b'event: ping\r\ndata: {"type": "ping"}\r\n\r\n' + legacy(" Hi") + legacy("", reason)
+    drives = [Drive(output, metadata="off", batch_delay=None) for output in ("native", "same")]
+    for drive in drives:
+        drive.feed(body, 1.0)
+        drive.close(1.1)
+
+    assert native(drives[0]).first.text == " Hi"
+    assert [drive.pipeline.outcome for drive in drives] == ["completed" if reason else "truncated"] * 2
+    if reason:
+        assert native(drives[0]).finish["finish_reason"] == "stop"
+        assert drives[1].body == body.replace(b"\r", b"")
