@@ -65,39 +65,6 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body["error"]["param"] is None
 
 
-@pytest.mark.parametrize(
-    ("path", "members"),
-    [
-        ("/v1/chat", {"id", "message"}),
-        ("/v2/chat", {"id", "message"}),
-        ("/generate_stream", {"error", "error_type"}),
-        ("/ml/v1/text/generation_stream", {"errors", "trace", "status_code"}),
-        ("/v1/predictions", {"detail", "status"}),
-    ],
-)
-async def test_a_refusal_has_the_shape_of_the_path(gate: Any, simulator: Any, path: str, members: set[str]):
-    """Clients of Cohere, TGI, watsonx and Replicate read their own error too."""
-    upstream = await simulator()
-    running = await gate(config(upstream.url, "same"))
-
-    answer = await ask(running.url, path, b"{", headers={"Content-Type": "application/json"})
-
-    assert answer.status == 400
-    assert answer.json.keys() == members
-    assert b"JSON" in answer.body
-
-
-async def test_an_error_of_llama_cpp_has_the_status_for_code(gate: Any, simulator: Any):
-    """Its own path is told from OpenAI's."""
-    upstream = await simulator()
-    running = await gate(config(upstream.url, "same"))
-
-    answer = await ask(running.url, "/completion", b"{", headers={"Content-Type": "application/json"})
-
-    assert answer.json["error"].keys() == {"code", "message", "type"}
-    assert (answer.json["error"]["code"], answer.json["error"]["type"]) == (400, "invalid_request_error")
-
-
 UNWANTED = [
     # route, method, path, shape – no stream is wanted
     ({}, "GET", "/v1/models", "openai"),
@@ -155,6 +122,39 @@ async def test_a_get_that_wants_a_stream_hears_native(gate: Any, simulator: Any)
     answer = await ask(running.url, f"{CHAT}?stream=true", method="GET")
 
     assert (answer.status, answer.json["code"]) == (502, "upstream_connect")
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        ("/v1/chat", {"id", "message"}),
+        ("/v2/chat", {"id", "message"}),
+        ("/generate_stream", {"error", "error_type"}),
+        ("/ml/v1/text/generation_stream", {"errors", "trace", "status_code"}),
+        ("/v1/predictions", {"detail", "status"}),
+    ],
+)
+async def test_a_refusal_has_the_shape_of_the_path(gate: Any, simulator: Any, path: str, members: set[str]):
+    """Clients of Cohere, TGI, watsonx and Replicate read their own error too."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url, "same"))
+
+    answer = await ask(running.url, path, b"{", headers={"Content-Type": "application/json"})
+
+    assert answer.status == 400
+    assert answer.json.keys() == members
+    assert b"JSON" in answer.body
+
+
+async def test_an_error_of_llama_cpp_has_the_status_for_code(gate: Any, simulator: Any):
+    """Its own path is told from OpenAI's."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url, "same"))
+
+    answer = await ask(running.url, "/completion", b"{", headers={"Content-Type": "application/json"})
+
+    assert answer.json["error"].keys() == {"code", "message", "type"}
+    assert (answer.json["error"]["code"], answer.json["error"]["type"]) == (400, "invalid_request_error")
 
 
 async def test_no_route_is_told_in_openais_shape(gate: Any, simulator: Any):
