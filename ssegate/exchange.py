@@ -29,6 +29,13 @@ from ssegate.wire.stats import Price
 __all__ = ["Exchange", "World"]
 
 _SHAPES = (
+    (":streamGenerateContent", "gemini"),
+    (":generateContent", "gemini"),
+    ("/interactions", "gemini"),
+    ("/converse-stream", "bedrock"),
+    ("/converse", "bedrock"),
+    ("/invoke-with-response-stream", "bedrock"),
+    ("/invoke", "bedrock"),
     ("/v1/chat", "cohere"),
     ("/v2/chat", "cohere"),
     ("/generate_stream", "tgi"),

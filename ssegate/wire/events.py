@@ -140,7 +140,12 @@ class Usage:
 
 @dataclass(slots=True)
 class Finish:
-    """One choice has ended, and why."""
+    """
+    One choice has ended, and why.
+
+    Told once a choice; that of choice 0 again if the upstream changes its mind (older Vertex), and then the
+    later one counts.
+    """
 
     reason: FinishReason
     upstream_reason: str | None = None

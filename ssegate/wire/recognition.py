@@ -155,7 +155,8 @@ class Recogniser:
             self._undecided += 1
             self._undecided_bytes += len(frame.data)
         if self._fault is not None:
-            raise self._fault
+            is_list = self._framing == "json-array" and self._fault.code == "upstream_bad_event"
+            raise self.stranger() if is_list else self._fault  # a list of anything is other JSON
         is_much = self._undecided > _UNDECIDED_FRAMES or self._undecided_bytes > self._max_event
         if not (at_end or is_much):
             return None

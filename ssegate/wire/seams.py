@@ -18,14 +18,26 @@ __all__ = ["Context", "Dialect", "Format", "Framer"]
 
 
 class Framer(Protocol):
-    """Cuts a body into frames. How the network cut the bytes never changes the frames."""
+    """
+    Cuts a body into frames. How the network cut the bytes never changes the frames.
+
+    Never holds more of the body than ``max_event`` bytes and one read.
+    """
 
     ends: ClassVar[tuple[bytes, ...]]
     """What frames end with, and nothing inside a frame holds; empty where there is no such mark."""
 
     @property
     def is_between(self) -> bool:
-        """Nothing is unfinished: the next byte begins a frame."""
+        """Nothing is unfinished: the next byte begins a frame (or is a blank, a separator, a comment)."""
+
+    @property
+    def has_ended(self) -> bool | None:
+        """
+        Whether the framing's own end has come (the closing bracket of a JSON array); None: it has none.
+
+        It is no end mark of a dialect: an answer that has its finish is complete without it.
+        """
 
     def anew(self) -> Framer:
         """Return a framer of the same kind and bounds that has read nothing."""

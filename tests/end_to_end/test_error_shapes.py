@@ -12,6 +12,7 @@ from ssegate.simulate import Behaviour
 from .asking import Answer, ask, everything_to, serving
 
 CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
+GEMINI = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
 TOO_LONG = "This model's maximum context length is 8192 tokens, your messages are longer."
 
 
@@ -28,6 +29,10 @@ SHAPES = {"native": ("native", CHAT), "openai": ("openai", MESSAGES), "same open
     "same elsewhere": ("same", "/predict"),
     "raw": ("raw", MESSAGES),
     "anthropic": ("same", MESSAGES),
+    "gemini": ("same", GEMINI),
+    "gemini interactions": ("auto", "/v1beta/interactions"),
+    "bedrock": ("same", "/model/amazon.nova-lite-v1:0/converse-stream"),
+    "bedrock invoke": ("auto", "/model/amazon.nova-lite-v1:0/invoke-with-response-stream"),
     "ollama": ("same", OLLAMA),
     "auto ollama": ("auto", "/api/generate"),
 }
@@ -55,6 +60,13 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body["error"].keys() == {"type", "message"}
             assert body["error"]["type"] == "invalid_request_error"
             assert body["request_id"] == answer.header("X-Request-ID")
+        case "gemini" | "gemini interactions":
+            assert body.keys() == {"error"}
+            assert (body["error"]["code"], body["error"]["status"]) == (400, "INVALID_ARGUMENT")
+            assert body["error"]["details"][0]["reason"] == "bad_request"
+        case "bedrock" | "bedrock invoke":
+            assert body.keys() == {"message", "__type"}
+            assert body["__type"] == "ValidationException"
         case "ollama" | "auto ollama":
             assert body.keys() == {"error"}
             assert "JSON" in body["error"]
@@ -265,7 +277,7 @@ async def test_status_and_headers_of_a_failure(
     gate: Any, simulator: Any, fault: str, status: int, code: str, retry: bool, after: str | None
 ):
     """Each failure has its status, says whether a retry would only pay again, and when to come back."""
-    timeouts = "{first_token: 200ms}"
+    timeouts = "{first_token: 1s}"
     native = await failing(gate, simulator, fault, CHAT, "native", timeouts=timeouts)
     anthropic = await failing(gate, simulator, fault, MESSAGES, timeouts=timeouts)
 
@@ -290,7 +302,7 @@ TYPES = {400: "invalid_request_error", 401: "authentication_error", 502: "upstre
 @pytest.mark.parametrize(("fault", "status"), [("401", 401), ("close", 502), ("silence", 504), ("529", 503)])
 async def test_the_types_of_openai(gate: Any, simulator: Any, fault: str, status: int):
     """Where the upstream names no type of its own, the status does. (Native is always ours.)"""
-    answer = await failing(gate, simulator, fault, CHAT, "native", timeouts="{first_token: 200ms}")
+    answer = await failing(gate, simulator, fault, CHAT, "native", timeouts="{first_token: 1s}")
 
     assert (answer.status, answer.json["type"]) == (status, TYPES[status])
 

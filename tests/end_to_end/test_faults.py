@@ -926,7 +926,7 @@ async def test_an_event_source_gets_its_error_as_an_event(fault: str, gate: Any,
         routes:
           - path: /chat
             upstream_path: /v1/chat/completions
-            timeouts: {{first_token: 200ms}}
+            timeouts: {{first_token: 800ms}}
             from_prompt: {{body: {{messages: [{{role: user, content: "{{prompt}}"}}]}}}}
         """
     )

@@ -7,10 +7,13 @@ Each of them first holds the bytes to the strictest profile of the wire, then ad
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from wire.blocks import apart, message
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Answer:
     error: dict[str, Any] | None = None
     finish: dict[str, Any] | None = None
     """Native's last event."""
+
+    open_calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    """By their block."""
 
     def of(self, choice: int) -> Message:
         return self.choices.setdefault(choice, Message())
@@ -247,6 +253,110 @@ def ollama(body: bytes) -> Answer:
         if "error" in said:
             answer.error = {"message": said["error"]}
     return answer
+
+
+def bedrock(body: bytes) -> Answer:
+    """Read messages: Converse's events, a model's own events in ``chunk``, or an exception at the end."""
+    answer = Answer()
+    pieces = apart("eventstream", body)
+    for at, piece in enumerate(pieces):
+        headers, payload = message(piece)
+        assert headers[":content-type"] == "application/json"
+        said = loads(payload.decode())
+        _add_metadata(answer, said)
+        kind = headers.get(":event-type", "")
+        if headers[":message-type"] == "exception":
+            assert at == len(pieces) - 1, "an exception is the last message"
+            answer.error = said | {"type": headers[":exception-type"]}
+        elif kind == "chunk":
+            _add_invoked(answer, loads(base64.b64decode(said["bytes"]).decode()))
+        else:
+            _add_converse(answer, kind, said)
+    return answer
+
+
+def _add_converse(answer: Answer, kind: str, said: dict[str, Any]) -> None:
+    message, delta = answer.first, said.get("delta", {})
+    use = said.get("start", {}).get("toolUse")
+    if use and use.get("type") != "server_tool_use":
+        message.calls.append({"id": use["toolUseId"], "name": use["name"], "arguments": ""})
+        answer.open_calls[said["contentBlockIndex"]] = message.calls[-1]
+    if kind == "contentBlockDelta":
+        message.text += delta.get("text", "")
+        message.reasoning += delta.get("reasoningContent", {}).get("text", "")
+        if "toolUse" in delta and (call := answer.open_calls.get(said["contentBlockIndex"])):
+            call["arguments"] += delta["toolUse"]["input"]
+    if kind == "messageStop":
+        message.finish_reason = said["stopReason"]
+    answer.usage = said.get("usage", answer.usage)
+
+
+def _add_invoked(answer: Answer, said: dict[str, Any]) -> None:
+    message, delta = answer.first, said.get("delta", {})
+    for kind in ("contentBlockStart", "contentBlockDelta", "messageStop", "metadata"):  # Nova
+        if kind in said:
+            _add_converse(answer, kind, said[kind])
+    message.text += said.get("outputText", "") + delta.get("text", "")
+    message.finish_reason = delta.get("stop_reason") or said.get("completionReason") or message.finish_reason
+    use = said.get("content_block", {})
+    if use.get("type") == "tool_use":
+        message.calls.append({"id": use["id"], "name": use["name"], "arguments": ""})
+        answer.open_calls[said["index"]] = message.calls[-1]
+    if "partial_json" in delta:
+        answer.open_calls[said["index"]]["arguments"] += delta["partial_json"]
+
+
+def gemini(body: bytes) -> Answer:
+    """Read chunks, events of one ``data:`` line each or elements of one array, and interactions."""
+    answer = Answer()
+    if body.startswith(b"["):
+        text = body.decode("utf-8", errors="strict")
+        assert "\r" not in text
+        chunks = loads(text)
+    else:
+        events = blocks(body)
+        has_mark = bool(events) and events[-1] == {"event": "done", "data": "[DONE]"}
+        chunks = [loads(block["data"]) for block in events[: len(events) - has_mark]]
+        names = [block.get("event") for block in events[: len(events) - has_mark]]
+        assert names == [chunk.get("event_type") for chunk in chunks], "chunks have no name"
+    for at, said in enumerate(chunks):
+        _add_metadata(answer, said)
+        if "error" in said:
+            assert at == len(chunks) - 1, "an error is the last chunk"
+            answer.error = said["error"]
+        for candidate in said.get("candidates", ()):
+            _add_candidate(answer, candidate)
+        _add_step(answer.first, said)
+        answer.first.finish_reason = _end_of(said) or answer.first.finish_reason
+    return answer
+
+
+def _add_candidate(answer: Answer, candidate: dict[str, Any]) -> None:
+    message = answer.of(candidate.get("index", 0))
+    for part in candidate.get("content", {}).get("parts", ()):
+        if part.get("thought"):
+            message.reasoning += part["text"]
+        else:
+            message.text += part.get("text", "")
+        if call := part.get("functionCall"):
+            arguments = json.dumps(call["args"], separators=(",", ":"), ensure_ascii=False)
+            message.calls.append({"id": call.get("id"), "name": call["name"], "arguments": arguments})
+
+
+def _add_step(message: Message, said: dict[str, Any]) -> None:
+    delta = said.get("delta", {})
+    if delta.get("type") == "text":
+        message.text += delta["text"]
+    if delta.get("type") == "thought_summary":
+        message.reasoning += delta["content"]["text"]
+
+
+def _end_of(said: dict[str, Any]) -> str | None:
+    if said.get("event_type") == "interaction.completed":
+        return str(said["interaction"]["status"])
+    reasons = [candidate.get("finishReason") for candidate in said.get("candidates", ())]
+    blocked = said.get("promptFeedback", {}).get("blockReason")
+    return next((str(reason) for reason in [*reasons, blocked] if reason), None)
 
 
 def tgi(body: bytes) -> Answer:

@@ -121,6 +121,8 @@ def test_a_page_is_an_error(content_type):
         (None, b"\x00\x01"),
         ("application/json", b'{"object":"list","data":[]}'),
         ("application/json", b"[1, 2]"),
+        ("application/json", b'[{"a":1}, {"b":2}]'),
+        ("application/json", b'[{"a":1}, 2]'),
         ("application/json", b"broken"),
         ("application/x-ndjson", b'{"a":1}\n{"b":2}\n'),
     ],

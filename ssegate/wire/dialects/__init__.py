@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.bedrock import Bedrock
 from ssegate.wire.dialects.cohere import Cohere
+from ssegate.wire.dialects.gemini import Gemini
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.llamacpp import LlamaCpp
 from ssegate.wire.dialects.ollama import Ollama
@@ -22,6 +24,8 @@ __all__ = ["DIALECTS", "detect", "read_error"]
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
+    "gemini": Gemini,
+    "bedrock": Bedrock,
     "ollama": Ollama,
     "cohere": Cohere,
     "tgi": TGI,

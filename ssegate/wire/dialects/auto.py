@@ -29,6 +29,17 @@ MESSAGES = {
 }
 """Types of Anthropic's events; ``ping`` and ``error`` are not theirs alone."""
 
+BEDROCK_EVENTS = {
+    "chunk": "bytes",
+    "messageStart": "role",
+    "contentBlockStart": "contentBlockIndex",
+    "contentBlockDelta": "contentBlockIndex",
+    "contentBlockStop": "contentBlockIndex",
+    "messageStop": "stopReason",
+    "metadata": "usage",
+}
+"""The names of Bedrock's events, and what each of them holds."""
+
 COHERE = {
     *("message-start", "message-end", "content-start", "content-delta", "content-end", "tool-plan-delta"),
     *("tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end"),
@@ -77,6 +88,25 @@ def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
     return isinstance(kind, str) and kind in MESSAGES
 
 
+def _is_gemini(document: dict[str, Any], frame: Frame) -> bool:
+    if isinstance(document.get("candidates"), list) or isinstance(document.get("promptFeedback"), dict):
+        return True
+    kind = document.get("event_type")
+    if isinstance(kind, str) and kind.startswith(("interaction.", "step.")):
+        return True
+    # A last chunk may hold nothing but counts.
+    is_chunk = isinstance(document.get("usageMetadata"), dict) and "modelVersion" in document
+    return is_chunk or (document.get("object") == "interaction" and isinstance(document.get("steps"), list))
+
+
+def _is_bedrock(document: dict[str, Any], frame: Frame) -> bool:
+    if not frame.event:
+        output = document.get("output")  # a complete answer of Converse
+        return isinstance(output, dict) and isinstance(output.get("message"), dict)
+    key = BEDROCK_EVENTS.get(frame.event)
+    return key is not None and key in document
+
+
 def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     return answers and isinstance(document.get("done"), bool)
@@ -110,6 +140,15 @@ def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
     # OpenAI's Responses number their events; Anthropic does not.
     is_object = isinstance(document.get("error"), dict)
     return document.get("type") == "error" and is_object and "sequence_number" not in document
+
+
+def _is_gemini_error(document: dict[str, Any], frame: Frame) -> bool:
+    error = document.get("error")
+    return isinstance(error, dict) and (_is_google(error) or document.get("event_type") == "error")
+
+
+def _is_bedrock_error(document: dict[str, Any], frame: Frame) -> bool:
+    return frame.event.startswith(("exception:", "error:"))  # only an AWS event stream has these
 
 
 def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
@@ -152,6 +191,8 @@ Speaks = Callable[[dict[str, Any], Frame], bool]
 ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
     ("anthropic", _is_anthropic),
+    ("gemini", _is_gemini),
+    ("bedrock", _is_bedrock),
     ("ollama", _is_ollama),
     ("cohere", _is_cohere),
     ("tgi", _is_tgi),
@@ -161,7 +202,9 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
 """A new dialect is one line here. The first that claims a frame gets it."""
 
 ERRORS: tuple[tuple[str, Speaks], ...] = (
+    ("bedrock", _is_bedrock_error),
     ("anthropic", _is_anthropic_error),
+    ("gemini", _is_gemini_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
     ("tgi", _is_tgi_error),

@@ -132,7 +132,8 @@ class JSONDialect(FrameDialect, Generic[Model]):
             return carried
         said = self._said
         event = self._event_name(model, frame)
-        if len(said) == 1 and (growing := self._growing(model, said[0])) is not None:
+        alone = self._alone()
+        if alone is not None and (growing := self._growing(model, alone)) is not None:
             return self._carrier.carry(event, payload(frame), growing, 1)
         if _has_failed(said) or self._is_complete(model):
             return None
@@ -158,6 +159,10 @@ class JSONDialect(FrameDialect, Generic[Model]):
         self._id = self._id or id or None
         self._model = self._model or model or None
         return [Start(self._id, self._model)] if known != (self._id, self._model) else []
+
+    def _alone(self) -> Event | None:
+        """Return the one event that the last frame said, if it said no more."""
+        return self._said[0] if len(self._said) == 1 else None
 
     def _growing(self, model: Model, event: Event) -> str | None:
         """Return the name of the string that *event*, all the frame says, was read from, if it may grow."""

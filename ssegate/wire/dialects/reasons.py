@@ -14,11 +14,12 @@ WORDS: dict[FinishReason, str] = {
     "length": """
         length max_tokens model_length model_context_window_exceeded max_output_tokens
         max_completion_tokens max_prompt_tokens token_limit error_limit limit incomplete
+        budget_exceeded
     """,
     "tool_calls": "tool_calls tool_call tool_use function_call requires_action",
     "content_filter": """
-        content_filter content_filtered guardrail_intervened error_toxic sensitive safety recitation
-        blocklist prohibited_content spii model_armor image_safety image_prohibited_content
+        content_filter content_filtered guardrail_intervened intervened error_toxic sensitive safety
+        recitation blocklist prohibited_content spii model_armor image_safety image_prohibited_content
         image_recitation
     """,
     "refusal": "refusal",

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from ssegate.wire.description import Description
 from ssegate.wire.formats.anthropic import Anthropic
+from ssegate.wire.formats.bedrock import SameBedrock
 from ssegate.wire.formats.cohere import Cohere, CohereLines
 from ssegate.wire.formats.custom import CUSTOM
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
+from ssegate.wire.formats.gemini import SameGemini, SameGeminiArray
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
 from ssegate.wire.formats.replicate import Replicate
@@ -27,6 +29,8 @@ FORMATS: dict[str, Callable[[Context], Format]] = {
 SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
+    "gemini": SameGemini,
+    "bedrock": SameBedrock,
     "ollama": SameOllama,
     "cohere": Cohere,
     "tgi": TGI,
@@ -39,6 +43,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
 
 SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {
     ("cohere", "ndjson"): CohereLines,
+    ("gemini", "json-array"): SameGeminiArray,
 }
 """What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 

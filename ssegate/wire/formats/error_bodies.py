@@ -14,7 +14,7 @@ from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
 from ssegate.wire.formats.encoding import encoded
 
-__all__ = ["ERRORS", "error_body", "stream_error"]
+__all__ = ["ERRORS", "bedrock_exception", "error_body", "stream_error"]
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -44,6 +44,32 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
     529: "overloaded_error",
+}
+
+# https://cloud.google.com/apis/design/errors#handling_errors; 408, 413, 502 and 529 get the nearest word.
+_GOOGLE_STATUSES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    529: "UNAVAILABLE",
+}
+
+# Those that a stream of Bedrock's may raise; other 4xx are validation, other 5xx the model's stream.
+_AWS_EXCEPTIONS = {
+    400: "validationException",
+    408: "modelTimeoutException",
+    424: "modelStreamErrorException",
+    429: "throttlingException",
+    500: "internalServerException",
+    503: "serviceUnavailableException",
 }
 
 _LLAMACPP_TYPES = {
@@ -84,8 +110,42 @@ def _anthropic(failure: Failure, status: int, request_id: str | None) -> dict[st
     return {"type": "error", "error": error} | _known(request_id=request_id)
 
 
+def _gemini(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = _GOOGLE_STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+    details = [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": failure.code,
+            "domain": "ssegate",
+        }
+    ]
+    if failure.retry_after is not None and failure.retry_after.replace(".", "", 1).isdecimal():
+        # Google's clients look for it here, not in a header.
+        delay = failure.retry_after + "s"
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    code = failure.upstream_code if isinstance(failure.upstream_code, int) else status
+    said = {"code": code, "message": failure.message, "status": failure.upstream_type or ours}
+    return {"error": {**said, "details": details}}
+
+
 def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
     return {"error": failure.message}
+
+
+def _bedrock(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    name = bedrock_exception(failure)
+    # The SDKs take the type from here where no header has it; a stream's exception has it in its own.
+    return {"message": failure.message, "__type": name[:1].upper() + name[1:]}
+
+
+def bedrock_exception(failure: Failure) -> str:
+    """Return the name of the exception that AWS would raise."""
+    if failure.upstream_type is not None and failure.upstream_type in _AWS_EXCEPTIONS.values():
+        return failure.upstream_type
+    status = http_status(failure) if failure.code in CODES else 500
+    if status < 500:
+        return _AWS_EXCEPTIONS.get(status, "validationException")
+    return _AWS_EXCEPTIONS.get(status, "modelStreamErrorException")
 
 
 def _cohere(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
@@ -118,6 +178,8 @@ ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "native": _native,
     "openai": _openai,
     "anthropic": _anthropic,
+    "gemini": _gemini,
+    "bedrock": _bedrock,
     "ollama": _ollama,
     "cohere": _cohere,
     "tgi": _tgi,

@@ -1,4 +1,4 @@
-"""Framings without events of their own: a JSON document a line, one JSON document, plain text."""
+"""Framings without marks of their own: a JSON document a line, one JSON document, plain text."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import codecs
 from collections.abc import Iterator
 from typing import ClassVar
 
-from ssegate.wire.errors import WireError
 from ssegate.wire.events import Frame
+from ssegate.wire.framing.faults import too_large
 
 __all__ = ["NDJSON", "JSONDocument", "PlainText"]
 
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n\x1e"
-"""White space of JSON, and the record separator that ``application/json-seq`` puts before each document."""
+"""White space of JSON, and the record separator of ``application/json-seq``, which some put before lines."""
 
 
 class NDJSON:
     """
     Cut a body of newline-delimited JSON into one frame a line.
 
-    Source: https://github.com/ndjson/ndjson-spec (empty lines are skipped, as it allows), RFC 7464.
+    Source: https://github.com/ndjson/ndjson-spec (empty lines are skipped, as it allows).
     """
 
     ends: ClassVar[tuple[bytes, ...]] = (b"\n",)
+    has_ended = None
 
     def __init__(self, max_event: int) -> None:
         self._max = max_event
@@ -32,7 +33,7 @@ class NDJSON:
 
     @property
     def is_between(self) -> bool:
-        """Nothing is unfinished."""
+        """Nothing is unfinished: the next byte begins a line."""
         return not self._line
 
     def anew(self) -> NDJSON:
@@ -69,13 +70,14 @@ class NDJSON:
     def _check(self, size: int) -> None:
         if size > self._max:
             self._line = bytearray()
-            raise WireError(f"the upstream sent a line of more than {self._max} bytes", "event_too_large")
+            raise too_large("a line", self._max)
 
 
 class JSONDocument:
     """Collect a body that is one JSON document, pretty-printed or not, into one frame at its end."""
 
     ends: ClassVar[tuple[bytes, ...]] = ()
+    has_ended = None
 
     def __init__(self, max_event: int) -> None:
         self._max = max_event
@@ -83,7 +85,7 @@ class JSONDocument:
 
     @property
     def is_between(self) -> bool:
-        """Nothing is unfinished."""
+        """Nothing is unfinished: the next byte begins the document."""
         return not self._body
 
     def anew(self) -> JSONDocument:
@@ -95,9 +97,7 @@ class JSONDocument:
         self._body += data if self._body else data.lstrip(BLANK)
         if len(self._body) > self._max + len(BOM):
             self._body = bytearray()
-            raise WireError(
-                f"the upstream sent a JSON document of more than {self._max} bytes", "event_too_large"
-            )
+            raise too_large("a JSON document", self._max)
         return iter(())
 
     def close(self) -> Iterator[Frame]:
@@ -116,13 +116,16 @@ class PlainText:
     """
 
     ends: ClassVar[tuple[bytes, ...]] = ()
-
-    is_between = False
-    """Part of a character may be held; nobody asks."""
+    has_ended = None
 
     def __init__(self, max_event: int) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._first = True
+
+    @property
+    def is_between(self) -> bool:
+        """Nothing is unfinished: the next byte begins a character."""
+        return not self._decoder.getstate()[0]
 
     def anew(self) -> PlainText:
         """Return one that has read nothing."""
@@ -130,11 +133,11 @@ class PlainText:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the text of *data*, if it completes any."""
-        return self._frames(self._decode(data))
+        return self._frames(self._decoder.decode(data))
 
     def close(self) -> Iterator[Frame]:
         """Yield U+FFFD for a character whose rest never came."""
-        return self._frames(self._decode(b"", True))
+        return self._frames(self._decoder.decode(b"", True))
 
     def _frames(self, text: str) -> Iterator[Frame]:
         if text and self._first:

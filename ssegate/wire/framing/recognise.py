@@ -14,12 +14,15 @@ from typing import Literal
 
 import msgspec
 
+from ssegate.wire.framing.eventstream import PRELUDE, is_prelude
 from ssegate.wire.framing.lines import BLANK, BOM
 
 __all__ = ["recognise"]
 
-FIELD = re.compile(rb"(?:data|event|id|retry):|(?:data|id)\n")
-FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+FIELD = re.compile(rb"(?:data|event|id|retry):|(?:data|id)\n|error: ?\{")
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error: {", b"error:{")
+ARRAYS = (b'[{"candidates"', b'[{"promptFeedback"', b'[{"error"')
+"""How an array of Gemini's begins, blanks left out; prose may well begin with any other array of objects."""
 HTML = re.compile(rb"<!doctype\s+html|<html[\s>]|<head[\s>]", re.IGNORECASE)
 NDJSON_TYPES = {
     "application/x-ndjson",
@@ -29,11 +32,12 @@ NDJSON_TYPES = {
     "application/jsonlines",
     "application/json-lines",
     "application/stream+json",
-    "application/json-seq",
 }
+SEQUENCE_TYPE = "application/json-seq"
+EVENTSTREAM_TYPE = "application/vnd.amazon.eventstream"
 HTML_TYPES = {"text/html", "application/xhtml+xml"}
 ENOUGH = 64 * 1024
-"""Bytes after which a body without any newline is taken for one document."""
+"""Bytes after which nothing is waited for any more: a newline, a field after comments, an array's element."""
 
 
 def recognise(content_type: str | None, head: bytes, at_end: bool) -> str | None:
@@ -46,17 +50,22 @@ def recognise(content_type: str | None, head: bytes, at_end: bool) -> str | None
         at_end: The body has ended, *head* is all of it.
 
     Returns:
-        ``sse``, ``ndjson``, ``json`` or ``text``; ``empty`` (the body ended without a byte that is not
-        blank), ``html``, or ``pass`` (nothing we read).
+        A key of ``FRAMINGS``; ``empty`` (the body ended without a byte that is not blank), ``html``, or
+        ``pass`` (nothing we read).
     """
     media = (content_type or "").partition(";")[0].strip().lower()
     if media.startswith(("image/", "audio/", "video/")):
         return "pass"
+    if head[:1] in (b"\0", b"\1"):  # of a length in four bytes; text begins with neither
+        return _binary(media, head, at_end)
     start = head.removeprefix(BOM).lstrip(BLANK)
     if not start or BOM.startswith(start):
         return "empty" if at_end and not start else _by_label(media) if at_end else None
     if start[:1] == b"{":
-        return _json(media, start, at_end)
+        is_sequence = media == SEQUENCE_TYPE or b"\x1e" in head[: head.index(b"{")]
+        return "json-seq" if is_sequence else _json(media, start, at_end)
+    if start[:1] == b"[" and (array := _array(media, start, at_end)) is not False:
+        return array
     if media == "text/event-stream":
         return _markup(start, at_end, otherwise="sse")
     fields = _fields(start, at_end, strict=_is_prose(media))
@@ -75,6 +84,10 @@ def _by_label(media: str) -> str:
         return "sse"
     if media in NDJSON_TYPES:
         return "ndjson"
+    if media == SEQUENCE_TYPE:
+        return "json-seq"
+    if media == EVENTSTREAM_TYPE:
+        return "eventstream"
     if media == "application/json" or media.endswith("+json"):
         return "json"
     if media in HTML_TYPES:
@@ -84,6 +97,25 @@ def _by_label(media: str) -> str:
 
 def _is_prose(media: str) -> bool:
     return media.startswith("text/") and media != "text/event-stream" and media not in HTML_TYPES
+
+
+def _binary(media: str, head: bytes, at_end: bool) -> str | None:
+    """Tell an AWS event stream from other bytes: the checksum of its first prelude makes that certain."""
+    if media == EVENTSTREAM_TYPE or is_prelude(head):
+        return "eventstream"
+    if len(head) < PRELUDE.size and not at_end:
+        return None
+    return _by_label(media)
+
+
+def _array(media: str, start: bytes, at_end: bool) -> Literal["json-array", False] | None:
+    """Return ``json-array`` if *start* begins an array of objects, None if it may yet, else False."""
+    text = start[:ENOUGH].translate(None, BLANK)
+    beginnings = ARRAYS if _is_prose(media) else (b"[{",)
+    if text.startswith(beginnings):
+        return "json-array"
+    may_be = any(beginning.startswith(text) for beginning in beginnings)
+    return None if may_be and not at_end and len(start) < ENOUGH else False
 
 
 def _json(media: str, start: bytes, at_end: bool) -> str | None:
@@ -120,7 +152,7 @@ def _fields(start: bytes, at_end: bool, *, strict: bool) -> Literal["sse", False
     """
     text = start.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     while text[:1] == b":":
-        if not strict:
+        if not strict or len(start) > ENOUGH:
             return "sse"
         _, newline, text = text.partition(b"\n")
         text = text.lstrip(b"\n")

@@ -91,7 +91,10 @@ def gather(events: Iterable[Event]) -> Told:
             case Usage():
                 told.usage = asdict(event)
             case Finish():
-                assert event.choice not in told.finish
+                before = told.finish.get(event.choice)
+                assert before is None or (
+                    event.choice == 0 and before.upstream_reason != event.upstream_reason
+                )
                 told.finish[event.choice] = event
             case Failure():
                 told.failure = event

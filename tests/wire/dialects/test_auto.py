@@ -23,6 +23,14 @@ from ssegate.wire.events import Frame
         ({"model": "m", "message": {"content": ""}, "done": False}, "ollama"),
         ({"model": "m", "response": "", "done": True}, "ollama"),
         ({"error": "model not found"}, "ollama"),
+        ({"candidates": [{"content": {}}]}, "gemini"),
+        ({"promptFeedback": {"blockReason": "SAFETY"}}, "gemini"),
+        ({"usageMetadata": {}, "modelVersion": "m"}, "gemini"),
+        ({"event_type": "interaction.created"}, "gemini"),
+        ({"event_type": "step.start", "index": 0}, "gemini"),
+        ({"object": "interaction", "steps": []}, "gemini"),
+        ({"error": {"code": 404, "message": "m", "status": "NOT_FOUND"}}, "gemini"),
+        ({"event_type": "error", "error": {"code": "unavailable", "message": "m"}}, "gemini"),
         ({"index": 1, "token": {"id": 5, "text": "a"}, "generated_text": None}, "tgi"),
         ({"generated_text": "a"}, "tgi"),
         ({"type": "message-start", "id": "i", "delta": {"message": {}}}, "cohere"),
@@ -39,6 +47,25 @@ from ssegate.wire.events import Frame
 def test_a_dialect_is_known_by_its_keys(payload, dialect):
     """One frame that says something is enough."""
     assert detect(Frame("", json.dumps(payload).encode())) == dialect
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "dialect"),
+    [
+        ("chunk", {"bytes": "e30="}, "bedrock"),
+        ("messageStart", {"role": "assistant", "p": "a"}, "bedrock"),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {}}, "bedrock"),
+        ("metadata", {"usage": {}, "metrics": {}}, "bedrock"),
+        ("", {"output": {"message": {"content": []}}}, "bedrock"),
+        ("exception:throttlingException", {"message": "m"}, "bedrock"),
+        ("error:InternalFailure", {"message": "m"}, "bedrock"),
+        ("chunk", {"text": "a"}, None),
+        ("metadata", {"title": "x"}, None),
+    ],
+)
+def test_bedrock_is_known_by_the_names_of_its_events(event, payload, dialect):
+    """The payload must fit the name: others call their events so, too."""
+    assert detect(Frame(event, json.dumps(payload).encode())) == dialect
 
 
 @pytest.mark.parametrize(
@@ -83,23 +110,22 @@ def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
         b"[]",
         b"7",
         b'{"type":"ping"}',
-        b'{"candidates":[{"content":{}}]}',
-        b'{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}',
         b'{"type":"response.created","response":{}}',
         b'{"type":"error","sequence_number":2,"error":{"message":"m"}}',
         b'{"type":"error","message":"m","sequence_number":0}',
         b'{"type":"debug","message":{},"finish_reason":"COMPLETE"}',
         b'{"id":"x","message":{"role":"assistant","content":[]}}',
-        b'{"event_type":"interaction.created"}',
         b'{"token":"a","generated_text":null}',
         b'{"model_id":"m","results":[{"text":"a"}]}',
         b'{"results":[]}',
         b'{"errors":[{"code":"x"}]}',
         b'{"content":"a"}',
-        b'{"output":{"message":{"content":[]}}}',
+        b'{"output":"a"}',
         b'{"response":"a"}',
+        b'{"event_type":"error"}',
+        b'{"usageMetadata":{}}',
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses and frames that say nothing."""
+    """Responses and frames that say nothing."""
     assert detect(Frame("", data)) is None

@@ -97,6 +97,30 @@ def anthropic_message(payloads):
     return blocks, rest
 
 
+def gemini_message(payloads):
+    """Add up parts of a kind that follow each other; of all else the last one counts."""
+    candidates, rest = {}, {}
+    for payload in payloads:
+        for candidate in payload.pop("candidates", ()):
+            total = candidates.setdefault(candidate.get("index", 0), {"parts": [], "rest": {}})
+            for part in candidate.pop("content", {}).pop("parts", ()):
+                last = total["parts"][-1] if total["parts"] else {}
+                if set(last) == set(part) <= {"text", "thought"}:
+                    last["text"] += part["text"]
+                else:
+                    total["parts"].append(part)
+            total["rest"] |= candidate
+        delta = payload.pop("delta", None)
+        if delta is not None:
+            deltas = candidates.setdefault(("step", payload["index"]), [])
+            if deltas and set(delta) == set(deltas[-1]) == {"text", "type"}:
+                deltas[-1]["text"] += delta["text"]
+            else:
+                deltas.append(delta)
+        rest |= payload
+    return candidates, rest
+
+
 def ollama_message(payloads):
     """Add up the text of the lines; of all else the last one counts."""
     text, rest = "", {}
@@ -129,6 +153,7 @@ def cohere_message(payloads):
 
 MESSAGES = {
     "anthropic": anthropic_message,
+    "gemini": gemini_message,
     "cohere": cohere_message,
     "ollama": ollama_message,
     "openai": openai_message,
@@ -153,7 +178,7 @@ def test_joining_changes_no_accumulated_message(body):
 def test_a_carried_frame_says_what_it_said(body):
     """Payloads are carried as JSON on one line, with nothing changed but a null error left out."""
     for frame, events, carried in carried_of(body):
-        if carried is None:
+        if carried is None or whole(carried) == b"[DONE]":
             failed = any(isinstance(event, Failure) for event in events)
             assert frame.data.startswith(b"[DONE]") or failed
             continue
@@ -172,6 +197,8 @@ JOINING = {
     "deepseek_chat/02-deepseek-reasoning.sse": (220, 6),
     "azure_openai_chat/03-test-chat-streaming-with-events-with-no-content.sse": (33, 8),
     "anthropic_messages/14-anthropic-compaction-1.sse": (751, 12),
+    "gemini_sse/03-test-streaming-text-content.sse": (12, 3),
+    "gemini_sse/11-test-google-model-thinking-part-iter.sse": (23, 7),
     "ollama_chat/01-test-ollama-streaming-chat-legacy.ndjson": (50, 3),
     "cohere_v1/01-test-cohere-chat-legacy-with-streaming-async.ndjson": (145, 4),
     "cohere_v2/01-test-stream-with-events-with-no-content.sse": (51, 7),
@@ -291,6 +318,73 @@ def test_ollama_s_lines_join(line):
 
     assert [frame.body for frame in frames] == [b"a"] * 4
     assert len({frame.key for frame in frames}) == 1
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
+        {
+            "candidates": [
+                {"content": {"parts": [{"text": "a", "thought": True}], "role": "model"}, "index": 0}
+            ]
+        },
+        {
+            "candidates": [{"content": {"parts": [{"text": "a"}]}, "groundingMetadata": {}}],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 1, "totalTokenCount": 8},
+            "modelVersion": "m",
+        },
+        {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": "a"}},
+    ],
+)
+def test_gemini_s_chunks_join(chunk):
+    """Counts that run from chunk to chunk are no part of what one says: the last chunk has them all."""
+    later = json.dumps(chunk).replace('Count": 1', 'Count": 20').replace('Count": 8', 'Count": 27')
+    _, *frames = carry("gemini", chunk, chunk, chunk, later.encode())
+
+    assert [frame.body for frame in frames] == [b"a"] * 3
+    assert len({frame.key for frame in frames}) == 1
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        pytest.param(
+            {"candidates": [{"content": {"parts": [{"text": "a"}, {"text": "b"}]}}]}, id="two parts"
+        ),
+        pytest.param(
+            {"candidates": [{"index": i, "content": {"parts": [{"text": "a"}]}} for i in (0, 1)]},
+            id="two candidates",
+        ),
+        pytest.param(
+            {"candidates": [{"content": {"parts": [{"text": "a", "thoughtSignature": "x"}]}}]}, id="signature"
+        ),
+        pytest.param({"candidates": [{"content": {"parts": [{"text": "a"}]}, "logprobsResult": {"x": 1}}]}),
+        pytest.param({"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}),
+        pytest.param({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}, id="call"),
+        pytest.param(
+            {
+                "event_type": "step.delta",
+                "index": 1,
+                "delta": {"type": "text", "text": "a", "annotations": [{}]},
+            },
+            id="annotations",
+        ),
+        pytest.param(
+            {
+                "event_type": "step.delta",
+                "index": 0,
+                "delta": {"type": "thought_summary", "content": {"text": "a"}},
+            },
+            id="summaries are items of a list",
+        ),
+    ],
+)
+def test_what_of_gemini_does_not_join(chunk):
+    """Parts and candidates are lists, and what a chunk says besides would come once for two."""
+    _, *frames = carry("gemini", chunk, chunk, chunk)
+
+    assert not [one for one, two in pairwise(frames) if one.key is not None and one.key == two.key]
 
 
 def test_ollama_s_calls_do_not_join():
@@ -420,6 +514,8 @@ def test_what_may_be_the_last_frame(payload, last, usage_only):
         ("openai", {"choices": [{"message": {"content": "a"}}]}),
         ("anthropic", {"type": "error", "error": {"message": "m"}}),
         ("anthropic", {"type": "message", "content": [{"type": "text", "text": "a"}]}),
+        ("gemini", {"error": {"code": 500, "message": "m", "status": "INTERNAL"}}),
+        ("gemini", {"object": "interaction", "steps": [], "status": "completed"}),
         ("ollama", {"error": "m"}),
     ],
 )
@@ -433,6 +529,9 @@ def test_what_is_not_carried(dialect, payload):
     [
         ("anthropic", {"type": "message_stop"}),
         ("anthropic", {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+        ("gemini", {"candidates": [{"finishReason": "STOP"}]}),
+        ("gemini", {"event_type": "interaction.completed", "interaction": {"status": "completed"}}),
+        ("gemini", b"[DONE]"),
         ("ollama", {"message": {"content": ""}, "done": True}),
     ],
 )

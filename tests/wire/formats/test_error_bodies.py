@@ -18,6 +18,12 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
             '{"error":{"message":"m","type":"upstream_error","param":null,"code":"upstream_connect"}}',
         ),
         ("anthropic", '{"type":"error","error":{"type":"api_error","message":"m"},"request_id":"req_1"}'),
+        (
+            "gemini",
+            '{"error":{"code":502,"message":"m","status":"UNAVAILABLE","details":[{"@type":'
+            '"type.googleapis.com/google.rpc.ErrorInfo","reason":"upstream_connect","domain":"ssegate"}]}}',
+        ),
+        ("bedrock", '{"message":"m","__type":"ModelStreamErrorException"}'),
         ("ollama", '{"error":"m"}'),
         ("cohere", '{"id":"req_1","message":"m"}'),
         ("tgi", '{"error":"m","error_type":"generation"}'),
@@ -69,6 +75,26 @@ def test_anthropic_has_a_request_id_only_if_there_is_one():
 def test_the_upstreams_own_words_stay(shape, expected):
     """An agent that reacts to `context_length_exceeded` finds it where it was."""
     assert json.loads(error_body(shape, FULL, 400)) == expected
+
+
+def test_google_s_own_words_stay():
+    """Code, status and the time to wait are where its clients look for them."""
+    failure = Failure("upstream_rate_limited", "m", 429, "RESOURCE_EXHAUSTED", 429, retry_after="12.5")
+    error = json.loads(error_body("gemini", failure, 429))["error"]
+
+    assert (error["code"], error["status"]) == (429, "RESOURCE_EXHAUSTED")
+    wait = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12.5s"}
+    assert wait in error["details"]
+
+
+@pytest.mark.parametrize("retry_after", [None, "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_google_is_told_no_wait_that_is_no_number(retry_after):
+    """A date does not fit into its duration."""
+    failure = Failure("upstream_rate_limited", "m", upstream_code="slow", retry_after=retry_after)
+    error = json.loads(error_body("gemini", failure, 429))["error"]
+
+    assert len(error["details"]) == 1
+    assert (error["code"], error["status"]) == (429, "RESOURCE_EXHAUSTED")
 
 
 def test_a_code_stays_a_number_where_it_was_one():

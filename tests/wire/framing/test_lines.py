@@ -84,12 +84,3 @@ def test_text_is_whole_characters(text, sizes):
 def test_what_is_no_utf_8_is_replaced():
     """Invalid bytes become U+FFFD, and so does a character whose rest never comes."""
     assert payloads("text", [b"a\xffb", b"\xe2\x82"]) == ["a\ufffdb".encode(), "\ufffd".encode()]
-
-
-@given(st.sampled_from(sorted(FRAMINGS)), st.lists(st.binary(max_size=40), max_size=8))
-def test_no_bytes_break_a_framer(framing, pieces):
-    """Whatever comes, a framer yields frames or raises ``event_too_large``."""
-    try:
-        framed(framing, pieces, max_event=64)
-    except WireError as fault:
-        assert fault.code == "event_too_large"

@@ -98,6 +98,8 @@ def test_there_are_110_cases():
         (b'{ "cut\n', [Frame("", b'{ "cut', irregular="bare")]),
         (b'{ "cut\ndata: a\n\n', [Frame("", b'{ "cut', irregular="bare"), Frame("", b"a")]),
         (b'data: a\n{"in":"an event"}\n\n', [Frame("", b"a")]),
+        (b'{\n: ping\n"a": 1\n}\n', [Frame("", b'{\n"a": 1\n}', irregular="bare")]),
+        (b' data: a\n {"a":1}\n\n', []),
     ],
 )
 def test_what_a_strict_reader_drops_is_marked(body, frames):
@@ -122,6 +124,36 @@ def test_a_lone_cr_at_the_end_of_a_read_ends_the_event():
     assert [frame.data for frame in framer.feed(b"data: a\r\r")] == [b"a"]
     assert list(framer.feed(b"\n")) == []
     assert [frame.data for frame in framer.feed(b"data: b\r\r")] == [b"b"]
+
+
+def test_between_the_halves_of_a_crlf_nothing_is_said_to_begin():
+    """What comes next may be its LF; if it is not, the event it begins is told as ever."""
+    framer = FRAMINGS["sse"](PLENTY)
+    between = [not list(framer.feed(piece)) and framer.is_between for piece in (b":\r", b"\n", b":\r")]
+
+    assert between == [False, True, False]
+    assert list(framer.feed(b"data: a\n\n")) == [Frame("", b"a")]
+    assert framer.is_between
+
+
+def test_a_bom_is_no_event_and_only_at_the_start():
+    """A reader that has seen none of it, part of it, all of it."""
+    framer = FRAMINGS["sse"](PLENTY)
+    between = [framer.is_between]
+    for piece in (b"\xef\xbb", b"\xbf"):
+        assert list(framer.feed(piece)) == []
+        between.append(framer.is_between)
+
+    assert between == [True, False, True]
+    assert list(framer.feed(b"\xef\xbb\xbfdata: a\n\ndata: b\n\n")) == [Frame("", b"b")]
+
+
+def test_a_name_or_id_without_measure_is_not_kept():
+    """It would take room beside the largest event; an id of 64 KiB is still one."""
+    long, longer = "7" * (1 << 16), "7" * ((1 << 16) + 1)
+    body = f"id: {long}\nevent: {longer}\ndata: a\n\nid: {longer}\nevent: x\ndata: b\n\n".encode()
+
+    assert framed("sse", [body]) == [Frame("", b"a", long), Frame("x", b"b", long)]
 
 
 def test_the_whole_comes_before_the_fault():
