@@ -35,15 +35,13 @@ from ssegate.config.sections import (
     said,
 )  # fmt: skip
 from ssegate.wire.dialects import DIALECTS
-from ssegate.wire.formats import CUSTOM, FORMATS
-from ssegate.wire.framing import FRAMINGS
+from ssegate.wire.formats import FORMATS
 
-__all__ = ["BUILT_DIALECTS", "BUILT_FRAMINGS", "BUILT_OUTPUTS", "File", "Route", "Upstream"]
+__all__ = ["BUILT_DIALECTS", "BUILT_OUTPUTS", "File", "Route", "Upstream"]
 
 # The parts of DialectName and Output that this version can do: what is in the tables, and the words that
 # stand for a choice.
 BUILT_DIALECTS = ("auto", *DIALECTS)
-BUILT_FRAMINGS = (*(CUSTOM.keys() & FRAMINGS.keys()), "text")
 BUILT_OUTPUTS = ("auto", *FORMATS, "same", "raw")
 
 DialectName = Literal[

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
-from ssegate.config.custom import Framing
-from ssegate.config.model import BUILT_DIALECTS, BUILT_FRAMINGS, BUILT_OUTPUTS, DialectName, Output
+from ssegate.config.model import BUILT_DIALECTS, BUILT_OUTPUTS, DialectName, Output
 from ssegate.config.problems import Path, Problem
 
 __all__ = ["limits_anything", "unbuilt"]
@@ -56,7 +55,6 @@ _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
         "does nothing without a shared store: `store` must be redis://…, which is",
     ),
     (("upstreams", "*", "dialect"), _dialect_name, "this dialect is"),
-    (("upstreams", "*", "dialect", "framing"), _not_among(Framing, BUILT_FRAMINGS), "this framing is"),
 )
 _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("output",), _not_among(Output, BUILT_OUTPUTS), "this output is"),

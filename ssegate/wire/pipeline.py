@@ -169,8 +169,9 @@ class Pipeline:
         if not self._is_over:
             self._read(b"", now, at_end=True)
         if not self._is_over:
-            assert self._dialect is not None
-            self._take_events(self._dialect.close(), now)
+            assert self._dialect is not None and self._framer is not None
+            if self._framer.has_ended is not False:
+                self._take_events(self._dialect.close(), now)
             if self.outcome is None:
                 self._end(now)
         return self._take(now)

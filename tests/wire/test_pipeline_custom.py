@@ -3,27 +3,38 @@
 import json
 
 import pytest
-from wire import reading_back
+from wire import blocks, reading_back
 from wire.driving import SSE, Drive
+from wire.framing.bodies import message
 
 from ssegate.wire.description import Description
 from ssegate.wire.recognition import NotAStream, Recogniser
 
+DONE = b'{"end":true}'
 PAYLOADS = [
     b'{"output":{"thought":"hm"}}',
     b'{"output":{"token":"H\xc3\xa9l"}, "stats":{"in":3}}',
     b'{"output":{"token":"lo \\"you\\""}}',
     b'{"output":{"stop":"max_tokens"},"stats":{"out":2}}',
-    b"[DONE]",
+    DONE,
 ]
-TEXT = 'Hélo "you"'.replace("Hélo", "Hél" + "lo")
+TEXT = 'Héllo "you"'
+
+
+def message_of(payload):
+    """One message of an AWS event stream."""
+    return message(payload, event_type="update", content_type="application/json", message_type="event")
+
+
 FRAMINGS = {
     "sse": (SSE, lambda payload: b"event: update\ndata: %b\n\n" % payload),
     "ndjson": ("application/x-ndjson", lambda payload: payload + b"\n"),
+    "json-array": ("application/json", lambda payload: payload + b"\n"),
+    "eventstream": ("application/vnd.amazon.eventstream", message_of),
 }
 MARKS = {
-    "both": {"finish_reason": (("output", "stop"),), "done": b"[DONE]"},
-    "done": {"done": b"[DONE]"},
+    "both": {"finish_reason": (("output", "stop"),), "done": DONE},
+    "done": {"done": DONE},
     "finish": {"finish_reason": (("output", "stop"),)},
     "neither": {},
 }
@@ -41,9 +52,32 @@ def described(framing="sse", marks="both"):
     )
 
 
+def payloads_of(marks):
+    return PAYLOADS if "done" in MARKS[marks] else PAYLOADS[:-1]
+
+
+def framed(framing, payloads):
+    """A body of *payloads*."""
+    pieces = [FRAMINGS[framing][1](payload) for payload in payloads]
+    return b"[" + b",".join(pieces) + b"]\n" if framing == "json-array" else b"".join(pieces)
+
+
 def body_of(framing, marks="both"):
-    payloads = PAYLOADS if "done" in MARKS[marks] else PAYLOADS[:-1]
-    return b"".join(map(FRAMINGS[framing][1], payloads))
+    return framed(framing, payloads_of(marks))
+
+
+def errors_in(framing, body):
+    """The payloads of a body that hold an error."""
+    match framing:
+        case "sse":
+            found = [block.partition(b"data: ")[2] for block in body.split(b"\n\n") if block]
+        case "ndjson":
+            found = body.splitlines()
+        case "json-array":
+            found = [json.dumps(element) for element in json.loads(body)]
+        case "eventstream":
+            found = [blocks.message(piece)[1] for piece in blocks.apart(framing, body)]
+    return [said["error"] for said in map(json.loads, found) if "error" in said]
 
 
 def driven(output, body, framing="sse", marks="both", *, cut=None, content_type=None, **settings):
@@ -90,7 +124,7 @@ def test_same_tells_the_metadata_beside_the_finish():
     *_, finish, done = driven("same", body_of("ndjson"), "ndjson").body.splitlines()
 
     assert json.loads(finish)["ssegate"]["total_tokens"] == 2
-    assert done == b"[DONE]"
+    assert done == DONE
 
 
 @pytest.mark.parametrize("output", ["native", "openai", "same"])
@@ -107,26 +141,33 @@ def test_same_tells_the_metadata_beside_the_finish():
 )
 def test_an_end_is_judged_by_what_is_described(output, framing, marks, missing, outcome):
     """A finish reason or the end mark; where neither is described, the body's end."""
-    whole = PAYLOADS if "done" in MARKS[marks] else PAYLOADS[:-1]
-    body = b"".join(map(FRAMINGS[framing][1], whole[:-missing]))
+    body = framed(framing, payloads_of(marks)[:-missing])
 
     drive = driven(output, body, framing, marks)
 
     assert drive.pipeline.outcome == outcome
     assert (drive.pipeline.failure is None) is (outcome == "completed")
     if output == "same" and outcome == "truncated":
-        last = drive.body.splitlines()[-1] if framing == "ndjson" else drive.body.split(b"data: ")[-1]
-        assert "ended before its finish" in json.loads(last)["error"]["message"]
+        (error,) = errors_in(framing, drive.body)
+        assert "ended before its finish" in error["message"]
 
 
 @pytest.mark.parametrize("marks", MARKS)
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_half_a_payload_is_a_cut(framing, marks):
     """Even where the body's end is the end."""
-    body = body_of(framing, marks).rstrip()
+    body = body_of(framing, marks)
     body = body[: body.rindex(b"output") + 9]
 
     assert driven("native", body, framing, marks).pipeline.outcome == "truncated"
+
+
+@pytest.mark.parametrize(("marks", "outcome"), [("neither", "truncated"), ("finish", "completed")])
+def test_an_array_without_its_end_is_a_cut(marks, outcome):
+    """The bracket is the body's own end; who has a finish needs none."""
+    body = body_of("json-array", marks).removesuffix(b"]\n")
+
+    assert driven("native", body, "json-array", marks).pipeline.outcome == outcome
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -139,16 +180,30 @@ def test_a_connection_that_breaks_is_no_end(framing):
     assert drive.pipeline.outcome == "truncated"
 
 
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("output", ["native", "same"])
-def test_an_error_is_told(output):
+def test_an_error_is_told(output, framing):
     """What came with it and before it arrives first."""
-    body = FRAMINGS["sse"][1](PAYLOADS[1]) + b'data: {"error":{"message":"no GPU","code":503}}\n\n'
+    error = b'{"error":{"message":"no GPU","code":503}}'
 
-    drive = driven(output, body)
+    drive = driven(output, framed(framing, [PAYLOADS[1], error]), framing)
 
     assert (drive.pipeline.outcome, drive.pipeline.failure.message) == ("upstream_error", "no GPU")
     assert drive.body.index(b"l") < drive.body.index(b"no GPU")
     assert drive.body.count(b"no GPU") == 1
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+def test_an_exception_of_an_event_stream_is_told(output):
+    """Its payload is another than that of events."""
+    body = message_of(PAYLOADS[1]) + message(
+        b'{"message":"slow down"}', exception_type="throttlingException", message_type="exception"
+    )
+
+    drive = driven(output, body, "eventstream")
+
+    assert (drive.pipeline.outcome, drive.pipeline.failure.message) == ("upstream_error", "slow down")
+    assert drive.body.count(b"slow down") == 1
 
 
 @pytest.mark.parametrize("marks", MARKS)

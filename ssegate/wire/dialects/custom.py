@@ -2,7 +2,8 @@
 The dialect that the configuration describes: what each payload says is looked up at the described paths.
 
 Payloads are JSON of any kind, but for the one that ends the stream; a value of another kind than expected
-counts as absent. An event named ``error`` is a failure even where no path leads to its message.
+counts as absent. An event named ``error``, or an AWS event stream's exception, is a failure even where no
+path leads to its message.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from ssegate.wire.errors import WireError
 from ssegate.wire.events import Carried, End, Event, Failure, Finish, Frame, Reasoning, Text, Usage
 
 __all__ = ["Custom"]
+
+EXCEPTIONS = ("exception:", "error:")
+"""How the framing ``eventstream`` names messages that are no events."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -66,7 +70,7 @@ class Custom(FrameDialect):
             return []
         if data == self._described.done:
             return [End()]
-        if frame.event == "error":
+        if frame.event == "error" or self._is_exception(frame):
             return [self._named_error(data)]
         try:
             document = _decode(data)
@@ -109,6 +113,9 @@ class Custom(FrameDialect):
             if isinstance(error, dict) and error:
                 return read_failure({"error": error})
         return None
+
+    def _is_exception(self, frame: Frame) -> bool:
+        return self._described.framing == "eventstream" and frame.event.startswith(EXCEPTIONS)
 
     def _named_error(self, data: bytes) -> Failure:
         try:

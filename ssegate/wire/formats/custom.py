@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 from ssegate.wire.description import Description
 from ssegate.wire.events import Carried, Event, Failure, Finish, Usage
+from ssegate.wire.formats.bedrock import message
 from ssegate.wire.formats.encoding import encoded, sse_event, with_key
-from ssegate.wire.formats.same import SameEvents, SameLines
+from ssegate.wire.formats.error_bodies import bedrock_exception
+from ssegate.wire.formats.same import END, SameArray, SameEvents, SameLines
 from ssegate.wire.seams import Context, Format
 
 __all__ = ["CUSTOM"]
@@ -59,44 +61,58 @@ class CustomLines(SameLines):
         return [_error(failure, self._described) + b"\n"]
 
 
-class CustomArray:
-    """Writes one JSON array, an element a payload, each on a line of its own."""
+class CustomArray(SameArray):
+    """Writes one element a payload."""
+
+    name: ClassVar[str] = "custom"
+
+    def __init__(self, context: Context, description: Description) -> None:
+        super().__init__(context)
+        self._described = description
+
+    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
+        """Return a carried element as it goes out."""
+        return super().encode(event, _beside(event, metadata, self._described))
+
+    def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
+        """Return the error as the last element."""
+        return [self._element(_error(failure, self._described)), END]
+
+
+class CustomMessages:
+    """Writes one message of an AWS event stream a payload, with a header that says which kind it is."""
 
     name: ClassVar[str] = "custom"
     may_miss_deltas: ClassVar[bool] = False
-    content_type = "application/json"
+    content_type = "application/vnd.amazon.eventstream"
     heartbeat = b""
     noop = b""
 
     def __init__(self, context: Context, description: Description) -> None:
         self._described = description
-        self._has_begun = False
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried element as it goes out."""
+        """Return a carried payload as it goes out."""
         if not isinstance(event, Carried):
             return []
         metadata = _beside(event, metadata, self._described)
-        return [self._element(with_key(event.head + event.body + event.tail, b"ssegate", metadata))]
+        payload = with_key(event.head + event.body + event.tail, b"ssegate", metadata)
+        return [message({"event-type": event.event}, payload)]
 
     def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
-        """Return the end of the array."""
-        return [b"]\n" if self._has_begun else b"[]\n"]
+        """Return nothing: the last message has been carried."""
+        return []
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
-        """Return the error as the last element."""
-        return [self._element(_error(failure, self._described)), b"]\n"]
-
-    def _element(self, data: bytes) -> bytes:
-        opening = b"," if self._has_begun else b"["
-        self._has_begun = True
-        return b"%b%b\n" % (opening, data)
+        """Return the error as an exception."""
+        return [message({"exception-type": bedrock_exception(failure)}, _error(failure, self._described))]
 
 
 CUSTOM: dict[str, Callable[[Context, Description], Format]] = {
     "sse": CustomEvents,
     "ndjson": CustomLines,
     "json-array": CustomArray,
+    "eventstream": CustomMessages,
 }
 """By the described framing."""
 

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from wire import blocks
+from wire.framing.bodies import message
 
 from ssegate.wire.description import Description
 from ssegate.wire.events import Carried, Failure, Finish, Text
@@ -21,6 +23,15 @@ def made(framing, **described):
         ("sse", b'id: 7\nevent: update\ndata: {"t":"a","ssegate":{"n":1}}\n\n'),
         ("ndjson", b'{"t":"a","ssegate":{"n":1}}\n'),
         ("json-array", b'[{"t":"a","ssegate":{"n":1}}\n'),
+        (
+            "eventstream",
+            message(
+                b'{"t":"a","ssegate":{"n":1}}',
+                event_type="update",
+                content_type="application/json",
+                message_type="event",
+            ),
+        ),
     ],
 )
 def test_a_payload_leaves_in_its_framing(framing, written):
@@ -40,7 +51,7 @@ def test_the_end_mark_stays_as_it_is(framing):
     assert b"ssegate" not in block
 
 
-@pytest.mark.parametrize("framing", ["sse", "ndjson"])
+@pytest.mark.parametrize("framing", ["sse", "ndjson", "eventstream"])
 def test_nothing_is_added_to_a_good_end(framing):
     """The upstream's last payload is the last."""
     assert made(framing).finish(Finish("stop"), None, b"{}") == []
@@ -84,12 +95,22 @@ def test_a_failure_without_a_place_has_a_name():
     assert made("ndjson").fail(FAILURE, b"{}") == [b'{"error":"cut"}\n']
 
 
+def test_a_failure_of_an_event_stream_is_an_exception():
+    """Clients of that framing raise on it whatever it holds."""
+    (piece,) = made("eventstream", error=(("error", "message"),)).fail(FAILURE, b"{}")
+
+    headers, payload = blocks.message(piece)
+    assert headers[":message-type"] == "exception"
+    assert json.loads(payload) == {"error": {"message": "cut"}}
+
+
 @pytest.mark.parametrize(
     ("framing", "content_type", "heartbeat"),
     [
         ("sse", "text/event-stream; charset=utf-8", b":\n"),
         ("ndjson", "application/x-ndjson", b""),
-        ("json-array", "application/json", b""),
+        ("json-array", "application/json; charset=UTF-8", b""),
+        ("eventstream", "application/vnd.amazon.eventstream", b""),
     ],
 )
 def test_only_events_have_room_for_heartbeats(framing, content_type, heartbeat):
