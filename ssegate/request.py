@@ -69,6 +69,7 @@ _STREAM_SUFFIXES = (
     "/converse-stream",
     "/invoke-with-response-stream",
     "/generate_stream",
+    "/text/generation_stream",
 )
 _STREAMS_UNASKED = ("/api/chat", "/api/generate")
 """Ollama streams unless told not to."""

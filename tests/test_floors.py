@@ -62,6 +62,7 @@ FLOORS: dict[str, float] = {
     "wire.formats": 0,
     "wire.clocks": 0,
     "wire.stats": 0,
+    "wire.description": GROUND,
     "wire.events": GROUND,
     "wire.errors": GROUND,
     "wire.seams": GROUND,

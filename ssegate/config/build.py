@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ssegate.config import model, settings
+from ssegate.config.custom import described
 from ssegate.wire.stats import Price
 
 __all__ = ["config", "merged", "route", "upstream"]
@@ -39,7 +40,7 @@ def upstream(name: str, said: model.Upstream, folder: pathlib.Path) -> settings.
     made = settings.Upstream(
         name,
         said.url,
-        dialect=said.dialect if isinstance(said.dialect, str) else "custom",
+        dialect=said.dialect if isinstance(said.dialect, str) else described(said.dialect),
         headers=dict(said.headers),
         verify=str(folder / said.verify) if isinstance(said.verify, str) else said.verify,
         proxy=said.proxy,

@@ -7,10 +7,12 @@ Each check takes the draft and yields problems; ``CHECKS`` lists them and those 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from ssegate.config import outside, settings
+from ssegate.config.custom import CustomDialect, Framing
 from ssegate.config.draft import Draft
-from ssegate.config.problems import Problem, did_you_mean
+from ssegate.config.problems import Path, Problem, did_you_mean
 
 __all__ = ["CHECKS"]
 
@@ -113,6 +115,24 @@ def stars_stand_for_something(draft: Draft) -> Iterator[Problem]:
             yield Problem(place, "a * stands for what the * of `path` matched, and this path has none")
 
 
+def custom_dialects_say_enough(draft: Draft) -> Iterator[Problem]:
+    """A described dialect says where the answer is, unless its body is the answer."""
+    for name in draft.names:
+        upstream = draft.tree["upstreams"][name]
+        dialect = upstream.get("dialect") if isinstance(upstream, dict) else None
+        if not isinstance(dialect, dict) or dialect.get("framing") not in get_args(Framing):
+            continue
+        place: Path = ("upstreams", name, "dialect")
+        said = [key for key, value in dialect.items() if value is not None]
+        if dialect["framing"] != "text" and not {"text", "reasoning"} & set(said):
+            needed = "is needed: the path of the answer in each payload, such as output.token"
+            yield Problem((*place, "text"), needed)
+        for key in said if dialect["framing"] == "text" else ():
+            if key in CustomDialect.model_fields.keys() - {"framing"}:
+                message = "does nothing: with framing text the body is the answer, without payloads"
+                yield Problem((*place, key), f"{message} (leave this out)", at_key=True)
+
+
 CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     upstreams_exist,
     routes_exist,
@@ -121,6 +141,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     routes_are_reached,
     raw_is_left_alone,
     stars_stand_for_something,
+    custom_dialects_say_enough,
     outside.urls_are_bases,
     outside.paths_have_one_version,
     outside.listeners_differ,

@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from ssegate.config import fields, httpfields
+from ssegate.config.custom import CustomDialect
 from ssegate.config.fields import Also, Duration, Name, Off, Positive, Size, either
 from ssegate.config.sections import (
     Admin,
     Batch,
     Cors,
-    CustomDialect,
     Empty,
     EmptyList,
     FromPrompt,

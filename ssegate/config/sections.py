@@ -15,13 +15,9 @@ from ssegate.config import fields, httpfields
 from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
 
 __all__ = [
-    "Admin", "Batch", "Cors", "CustomDialect", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log",
+    "Admin", "Batch", "Cors", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log",
     "Price", "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "null_is_no_entry", "said",
 ]  # fmt: skip
-
-
-def _paths(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _null_is_empty(value: object) -> object:
@@ -37,7 +33,6 @@ def null_is_no_entry(value: object) -> object:
 EmptyList = Annotated[fields.T, BeforeValidator(null_is_no_entry), Also({"type": "null"})]
 Empty = Annotated[fields.T, BeforeValidator(_null_is_empty), Also({"type": "null"})]
 Text = Annotated[str, Field(min_length=1)]
-Paths = Annotated[list[Text], Field(min_length=1), BeforeValidator(_paths), Also({"type": "string"})]
 
 
 def said(value: Any) -> Any:
@@ -124,30 +119,6 @@ class Key(Section):
     """Paths the key may use; default: all."""
     limits: Empty[Limits] = said({})
     """The key's own limits, in place of the top-level ones."""
-
-
-class CustomUsage(Section):
-    input: Paths | None = None
-    """Path of the number of input tokens."""
-    output: Paths | None = None
-    """Path of the number of output tokens."""
-
-
-class CustomDialect(Section):
-    framing: Literal["sse", "ndjson", "json-array", "eventstream", "text"]
-    """How the body is cut into payloads."""
-    text: Paths | None = None
-    """Path of the text in each payload; of several, the first that is a string."""
-    reasoning: Paths | None = None
-    """Path of the thinking text."""
-    finish_reason: Paths | None = None
-    """Path of the finish reason."""
-    usage: CustomUsage | None = None
-    """Paths of the token counts."""
-    error: Paths | None = None
-    """Path of an error's message."""
-    done: str | None = None
-    """The payload that ends the stream."""
 
 
 class Batch(Section):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ssegate.config.address import Address
+from ssegate.wire.description import Description
 from ssegate.wire.stats import Price
 
 __all__ = [
@@ -110,7 +111,7 @@ class Upstream:
     url: str
     """Scheme, host and perhaps a path; no slash at the end."""
 
-    dialect: str = "auto"
+    dialect: str | Description = "auto"
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     verify: bool | str = True
     """Check the certificate; a text is the file of the CAs to trust."""

@@ -55,7 +55,6 @@ _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
         "does nothing without a shared store: `store` must be redis://…, which is",
     ),
     (("upstreams", "*", "dialect"), _dialect_name, "this dialect is"),
-    (("upstreams", "*", "dialect"), lambda value: isinstance(value, dict), "custom dialects are"),
 )
 _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("output",), _not_among(Output, BUILT_OUTPUTS), "this output is"),

@@ -106,6 +106,8 @@ def _mapping(path: Path, value: object) -> str:
 
 def _text(path: Path, value: object) -> str:
     what = "the name of an upstream" if path[-1] == "upstream" else "text"
+    if path[-1] == "done" and isinstance(value, list):
+        return 'expected text (in quotes: "[DONE]", which else is a list)'
     return f"is empty: expected {what}" if value is None else f"expected {what}"
 
 

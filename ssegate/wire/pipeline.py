@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from ssegate.wire.batching import Pace
 from ssegate.wire.clocks import Clocks
+from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
     Carried,
@@ -168,8 +169,9 @@ class Pipeline:
         if not self._is_over:
             self._read(b"", now, at_end=True)
         if not self._is_over:
-            assert self._dialect is not None
-            self._take_events(self._dialect.close(), now)
+            assert self._dialect is not None and self._framer is not None
+            if self._framer.has_ended is not False:
+                self._take_events(self._dialect.close(), now)
             if self.outcome is None:
                 self._end(now)
         return self._take(now)
@@ -336,7 +338,9 @@ class Pipeline:
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
-            self._outflow.format = make("same", name, self._context, found.framing)
+            said = self._settings.dialect
+            spoken = said if isinstance(said, Description) else name
+            self._outflow.format = make("same", spoken, self._context, found.framing)
         self._carries = output == "same" or (output, name) in _CARRIES
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:

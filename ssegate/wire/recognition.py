@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ssegate.wire.description import Description
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.custom import Custom
 from ssegate.wire.dialects.payload import loads
 from ssegate.wire.errors import SSEGateError, WireError
 from ssegate.wire.events import Frame
@@ -25,6 +27,9 @@ _UNDECIDED_FRAMES = 64
 
 _UNCOUNTED = 16
 """Bytes that framers do not count as part of an event: a BOM, a newline."""
+
+_NO_EVENTS = (None, "html", "empty", "pass", "text")
+"""What a body is that no described framing fits, or not yet known to be."""
 
 
 class NotAStream(SSEGateError):
@@ -61,7 +66,7 @@ class Recogniser:
             be an event stream, which never is.
     """
 
-    def __init__(self, dialect: str, content_type: str | None, max_event: int) -> None:
+    def __init__(self, dialect: str | Description, content_type: str | None, max_event: int) -> None:
         self.head = bytearray()
         self._dialect = dialect
         self._content_type = content_type
@@ -95,7 +100,7 @@ class Recogniser:
                 return None  # a flood of blank lines is not looked at again with each read
             if not self._is_due(data, at_end):
                 return None
-            framing = self._framing or recognise(self._content_type, bytes(self.head), at_end)
+            framing = self._framing or self._recognise(at_end)
             if framing is None and len(self.head) <= self._max_event:
                 return None
             self._framing, self._framer = framing, self._make_framer(framing)
@@ -111,7 +116,22 @@ class Recogniser:
         if name is None:
             return None
         assert self._framing is not None
-        return Recognised(self._framing, self._framer, DIALECTS[name](), self._frames, self._fault)
+        return Recognised(self._framing, self._framer, self._make_dialect(name), self._frames, self._fault)
+
+    def _recognise(self, at_end: bool) -> str | None:
+        """Return the framing; a described one is believed of all that may be a stream."""
+        framing = recognise(self._content_type, bytes(self.head), at_end)
+        if not isinstance(self._dialect, Description) or framing in _NO_EVENTS:
+            return framing
+        described = self._dialect.framing
+        if framing == "json" and (described != "ndjson" or b"\n" in self.head.strip()):
+            return framing  # a document in place of a stream
+        return described
+
+    def _make_dialect(self, name: str) -> Dialect:
+        if isinstance(self._dialect, Description):
+            return Custom(self._dialect, is_document=self._framing == "json")
+        return DIALECTS[name]()
 
     def _is_due(self, data: bytes, at_end: bool) -> bool:
         """
@@ -163,7 +183,9 @@ class Recogniser:
         if self._framing == "text":
             return self._plain_text()
         if self._dialect != "auto":
-            return self._dialect
+            # Until a document has ended it may be foreign, and is to be passed on then.
+            is_open = self._framing == "json" and not at_end and self._fault is None
+            return None if is_open else str(self._dialect)
         for frame in self._frames[self._undecided :]:
             if (name := detect(frame)) is not None:
                 return name

@@ -36,6 +36,8 @@ class Framer(Protocol):
         """
         Whether the framing's own end has come (the closing bracket of a JSON array); None: it has none.
 
+        False too once ``close`` has found half a frame that makes none.
+
         It is no end mark of a dialect: an answer that has its finish is complete without it.
         """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ssegate.wire.description import Description
 from ssegate.wire.stats import Price
 
 __all__ = ["Settings"]
@@ -24,7 +25,9 @@ What vendors put behind a model's name for one version of it: ``-2024-08-06``, `
 class Settings:
     """How one stream is to be treated. Seconds and bytes; None: off."""
 
-    dialect: str = "auto"
+    dialect: str | Description = "auto"
+    """A name, or what the configuration says of an upstream that has none."""
+
     output: str = "native"
     metadata: str = "every"
     """``off``, ``final`` or ``every``."""

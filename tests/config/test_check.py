@@ -1,5 +1,9 @@
 """Cross checks, refusals, and what is not built yet."""
 
+import re
+from pathlib import Path
+from textwrap import indent
+
 import pytest
 
 from ssegate.config import from_upstream, parse
@@ -313,11 +317,55 @@ def test_a_dialect_of_later_is_an_error_that_says_so(dialect):
     assert found == ["1:43: upstreams.a.dialect: this dialect is not built yet in this version"]
 
 
-def test_a_custom_dialect_is_an_error_that_says_so():
-    """Its whole shape is checked already."""
-    dialect = "{framing: sse, text: [a.b, c], usage: {input: a, output: b}, error: e, done: '[DONE]'}"
-    found = problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
-    assert found == ["1:43: upstreams.a.dialect: custom dialects are not built yet in this version"]
+def described(dialect):
+    return problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "{framing: sse, text: [a.b, c.0], usage: {input: a, output: b}, error: e, done: '[DONE]'}",
+        "{framing: ndjson, reasoning: a, text: null}",
+        "{framing: json-array, text: a}",
+        "{framing: eventstream, text: a}",
+        "{framing: text}",
+        "{framing: text, done: null, usage: null}",
+    ],
+)
+def test_a_custom_dialect_is_fine(dialect):
+    """It says where the answer is; plain text has nothing to say."""
+    assert described(dialect) == []
+
+
+def test_the_documented_custom_dialect_is_fine():
+    """What docs/configuration.md shows can be copied."""
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(dialect:\n.*?)```", page, re.DOTALL)
+    upstream = indent("url: http://h\n" + block, "    ")
+
+    assert problems(f"upstreams:\n  a:\n{upstream}\nroutes: [{{path: /*}}]\n") == []
+
+
+def test_a_custom_dialect_says_where_the_answer_is():
+    """Without a path to any of it there would be none."""
+    for dialect in ("{framing: sse}", "{framing: ndjson, finish_reason: a, text: null}"):
+        (line,) = described(dialect)
+        assert "dialect.text: is needed: the path of the answer in each payload, such as output.token" in line
+
+
+def test_plain_text_has_no_payloads_to_look_into():
+    """What stands beside that framing would do nothing."""
+    found = described("{framing: text, text: a, done: x}")
+
+    assert [line.split(": ")[1] for line in found] == ["upstreams.a.dialect.text", "upstreams.a.dialect.done"]
+    assert all("does nothing: with framing text the body is the answer" in line for line in found)
+
+
+def test_a_path_that_could_not_be_replaced_is_complained_of_once():
+    """The variable is missing; what the path would be is not known."""
+    (line,) = described("{framing: sse, text: '${TEXT_PATH}'}")
+
+    assert line.endswith("TEXT_PATH is not set (a default: ${TEXT_PATH:-…})")
 
 
 @pytest.mark.parametrize(

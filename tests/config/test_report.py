@@ -287,6 +287,38 @@ def test_each_mistake_has_its_words(text, line):
             "{url: 'http://h', dialect: {framing: sse, usage: {in: a}}}",
             "upstreams.a.dialect.usage.in: unknown",
         ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: $.a.b}}",
+            "upstreams.a.dialect.text: leave out the $ in front",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: [a, /a/b]}}",
+            "upstreams.a.dialect.text[1]: names are joined by dots, not by /",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: 'choices[0].text'}}",
+            "upstreams.a.dialect.text: an element of a list is a number between dots, such as choices.0.text",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: a..b}}",
+            "upstreams.a.dialect.text: expected names joined by single dots",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: a, usage: {input: 'a. b'}}}",
+            "upstreams.a.dialect.usage.input: expected names joined by single dots, without blanks",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: a, error: '.a'}}",
+            "upstreams.a.dialect.error: expected names joined by single dots",
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: a, done: [DONE]}}",
+            'upstreams.a.dialect.done: expected text (in quotes: "[DONE]", which else is a list)',
+        ),
+        (
+            "{url: 'http://h', dialect: {framing: sse, text: a, done: ' '}}",
+            'upstreams.a.dialect.done: expected a payload, such as "[DONE]"',
+        ),
     ],
 )
 def test_each_mistake_in_an_upstream_has_its_words(upstream, line):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ssegate.config import Address, from_upstream, load, parse, route_lines
 from ssegate.config.load import read
 from ssegate.config.settings import Route, Upstream
+from ssegate.wire.description import Description
 from ssegate.wire.errors import ConfigError
 from ssegate.wire.stats import Price
 
@@ -422,3 +423,44 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(bad)
     assert str(caught.value) == f"{bad}:2:1: not UTF-8 text (save the file as UTF-8)"
+
+
+CUSTOM = """
+upstreams:
+  a:
+    url: http://h
+    dialect:
+      framing: ndjson
+      text: [output.token, choices.0.text]
+      reasoning: output.thought
+      finish_reason: output.stop
+      usage: {input: stats.in, output: [stats.out, n]}
+      error: error.message
+      done: " [DONE] "
+  b: {url: "http://h", dialect: {framing: sse, text: t}}
+  c: {url: "http://h", dialect: {framing: text}}
+routes: [{path: /a, upstream: a}, {path: /b, upstream: b}, {path: /c, upstream: c}]
+"""
+
+
+def test_a_custom_dialect_is_a_description():
+    """Paths are cut into their parts, one or several; what is not said is not looked for."""
+    config = parse(CUSTOM, "f", {})
+
+    assert config.upstreams["a"].dialect == Description(
+        framing="ndjson",
+        text=(("output", "token"), ("choices", "0", "text")),
+        reasoning=(("output", "thought"),),
+        finish_reason=(("output", "stop"),),
+        input_tokens=(("stats", "in"),),
+        output_tokens=(("stats", "out"), ("n",)),
+        error=(("error", "message"),),
+        done=b"[DONE]",
+    )
+    assert config.upstreams["b"].dialect == Description("sse", text=(("t",),))
+    assert config.upstreams["c"].dialect == "text"
+    assert [line.partition("dialect ")[2] for line in route_lines(config)] == [
+        "custom (ndjson), output auto",
+        "custom (sse), output auto",
+        "text, output auto",
+    ]

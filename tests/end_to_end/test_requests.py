@@ -35,6 +35,7 @@ async def test_stream_true_is_not_added_where_the_path_says_it(gate: Any):
         "/v1beta/models/g:streamGenerateContent",
         "/model/m/converse-stream",
         "/generate_stream",
+        "/ml/v1/text/generation_stream",
         "/api/chat",
     ]
     async with serving(STREAMING) as upstream:

@@ -38,6 +38,7 @@ WANTED: list[tuple[str, str, str, Any, bool]] = [
     ("auto", "POST", "/model/m/converse", HI, False),
     ("auto", "POST", "/model/m/invoke-with-response-stream", HI, True),
     ("auto", "POST", "/generate_stream", HI, True),
+    ("auto", "POST", "/ml/v1/text/generation_stream", HI, True),
     ("auto", "POST", "/api/chat", HI, True),
     ("auto", "POST", "/api/generate", HI, True),
     ("auto", "POST", "/api/chat", HI | {"stream": True}, True),

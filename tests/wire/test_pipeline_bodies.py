@@ -120,9 +120,10 @@ def test_a_foreign_body_may_still_be_given_up():
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "ollama"])
-def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect):
-    """A list of models is no answer, whatever the route expects."""
-    body = b'{"object": "list", "data": []}'
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect, indent):
+    """A list of models is no answer, whatever the route expects and however it is written."""
+    body = json.dumps({"object": "list", "data": []}, indent=indent).encode()
     drive = Drive(content_type="application/json", dialect=dialect)
     drive.feed(body, 1.0)
     drive.close(1.1)
@@ -257,3 +258,31 @@ def test_same_learns_its_format_from_the_upstream():
     drive.feed(line(message={"content": "Hi"}, done=False), 1.0)
 
     assert drive.pipeline.format.content_type == "application/x-ndjson"
+
+
+def legacy(text, stop_reason=None):
+    """One of Anthropic's legacy completions; their stream has CRLF, pings and no end mark."""
+    said = {
+        "type": "completion",
+        "id": "c",
+        "completion": text,
+        "stop_reason": stop_reason,
+        "model": "claude-2",
+    }
+    return b"event: completion\r\ndata: %b\r\n\r\n" % json.dumps(said).encode()
+
+
+@pytest.mark.parametrize("reason", ["stop_sequence", None])
+def test_legacy_completions_end_with_their_reason(reason):
+    """Without one they were cut; same adds nothing to them."""
+    body = b'event: ping\r\ndata: {"type": "ping"}\r\n\r\n' + legacy(" Hi") + legacy("", reason)
+    drives = [Drive(output, metadata="off", batch_delay=None) for output in ("native", "same")]
+    for drive in drives:
+        drive.feed(body, 1.0)
+        drive.close(1.1)
+
+    assert native(drives[0]).first.text == " Hi"
+    assert [drive.pipeline.outcome for drive in drives] == ["completed" if reason else "truncated"] * 2
+    if reason:
+        assert native(drives[0]).finish["finish_reason"] == "stop"
+        assert drives[1].body == body.replace(b"\r", b"")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ssegate.wire.description import Description
 from ssegate.wire.formats.anthropic import Anthropic
 from ssegate.wire.formats.bedrock import SameBedrock
 from ssegate.wire.formats.cohere import Cohere, CohereLines
+from ssegate.wire.formats.custom import CUSTOM
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.gemini import SameGemini, SameGeminiArray
 from ssegate.wire.formats.native import Native
@@ -16,7 +18,7 @@ from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWa
 from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
 
-__all__ = ["ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
+__all__ = ["CUSTOM", "ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
 
 FORMATS: dict[str, Callable[[Context], Format]] = {
     "native": Native,
@@ -46,8 +48,10 @@ SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {
 """What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 
 
-def make(output: str, dialect: str, context: Context, framing: str = "") -> Format:
+def make(output: str, dialect: str | Description, context: Context, framing: str = "") -> Format:
     """Return a new format for a stream; *dialect* and *framing*, as recognised, matter for ``same`` alone."""
     if output != "same":
         return FORMATS[output](context)
+    if isinstance(dialect, Description):
+        return CUSTOM[dialect.framing](context, dialect)
     return SAME_IN.get((dialect, framing), SAME[dialect])(context)

@@ -13,6 +13,7 @@ from typing import ClassVar
 from ssegate.wire.events import Carried, Event, Failure, Finish, Usage
 from ssegate.wire.formats.encoding import encoded, with_key
 from ssegate.wire.formats.error_bodies import stream_error
+from ssegate.wire.formats.same import SameArray
 from ssegate.wire.seams import Context
 
 __all__ = ["SameGemini", "SameGeminiArray"]
@@ -48,34 +49,10 @@ class SameGemini:
         return [b"data: %b\n\n" % encoded(stream_error("gemini", failure))]
 
 
-class SameGeminiArray:
-    """One chunk an element, on one line."""
+class SameGeminiArray(SameArray):
+    """One chunk an element."""
 
     name: ClassVar[str] = "gemini"
-    may_miss_deltas: ClassVar[bool] = True
-    content_type = "application/json; charset=UTF-8"
-    heartbeat = b""
-    noop = b""
-
-    def __init__(self, context: Context) -> None:
-        self._has_begun = False
-
-    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried chunk as it goes out."""
-        return [self._element(_chunk(event, metadata))] if isinstance(event, Carried) else []
-
-    def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
-        """Return the end of the array."""
-        return [b"]\n" if self._has_begun else b"[]\n"]
-
-    def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
-        """Return the error as the last element."""
-        return [self._element(encoded(stream_error("gemini", failure))), b"]\n"]
-
-    def _element(self, chunk: bytes) -> bytes:
-        opening = b"," if self._has_begun else b"["
-        self._has_begun = True
-        return b"%b%b\n" % (opening, chunk)
 
 
 def _chunk(carried: Carried, metadata: bytes) -> bytes:

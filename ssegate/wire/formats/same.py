@@ -14,7 +14,20 @@ from ssegate.wire.formats.encoding import SSE, encoded, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.seams import Context
 
-__all__ = ["SameEvents", "SameLines", "SameLlamaCpp", "SameOllama", "SameText", "SameWatsonX"]
+__all__ = [
+    "END",
+    "SameArray",
+    "SameEvents",
+    "SameLines",
+    "SameLlamaCpp",
+    "SameOllama",
+    "SameText",
+    "SameWatsonX",
+]
+
+
+END = b"]\n"
+"""Of a JSON array."""
 
 
 class SameEvents:
@@ -88,6 +101,38 @@ class SameOllama(SameLines):
     """Ollama's lines; the one with ``done: true`` is the last."""
 
     name: ClassVar[str] = "ollama"
+
+
+class SameArray:
+    """One JSON array, an element a frame, each on a line of its own."""
+
+    name: ClassVar[str]
+    may_miss_deltas: ClassVar[bool] = True
+    content_type = "application/json; charset=UTF-8"
+    heartbeat = b""
+    noop = b""
+
+    def __init__(self, context: Context) -> None:
+        self._has_begun = False
+
+    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
+        """Return a carried element as it goes out."""
+        if not isinstance(event, Carried):
+            return []
+        return [self._element(with_key(event.head + event.body + event.tail, b"ssegate", metadata))]
+
+    def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
+        """Return the end of the array."""
+        return [END if self._has_begun else b"[]\n"]
+
+    def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
+        """Return the error as the last element."""
+        return [self._element(encoded(stream_error(self.name, failure))), END]
+
+    def _element(self, data: bytes) -> bytes:
+        opening = b"," if self._has_begun else b"["
+        self._has_begun = True
+        return b"%b%b\n" % (opening, data)
 
 
 class SameText:

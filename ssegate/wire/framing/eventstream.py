@@ -61,7 +61,7 @@ class EventStream:
     """
 
     ends: ClassVar[tuple[bytes, ...]] = ()
-    has_ended = None
+    has_ended: bool | None = None
 
     def __init__(self, max_event: int) -> None:
         self._longest = max_event + SHORTEST
@@ -102,7 +102,9 @@ class EventStream:
 
     def close(self) -> Iterator[Frame]:
         """Yield nothing: a cut message cannot be checked."""
-        self._message.clear()
+        if self._message:
+            self.has_ended = False
+            self._message.clear()
         return iter(())
 
     def _length(self, data: bytes, at: int) -> int:

@@ -189,6 +189,15 @@ def test_every_flipped_bit_is_found():
         assert (frames, fault) == ([Frame("chunk", b"1")], "upstream_bad_event"), f"bit {bit}"
 
 
+@pytest.mark.parametrize(("kept", "has_ended"), [(len(HELLO), None), (len(HELLO) - 1, False), (9, False)])
+def test_a_cut_message_is_told(kept, has_ended):
+    """It makes no frame, so that it was there at all must show another way."""
+    framer = FRAMINGS["eventstream"](PLENTY)
+    frames = [*framer.feed(HELLO + HELLO[:kept]), *framer.close()]
+
+    assert (len(frames), framer.has_ended) == (1 + (kept == len(HELLO)), has_ended)
+
+
 def test_a_cut_message_yields_nothing():
     """Cut at every byte: nobody could tell whether it is whole; that one was begun can be seen."""
     for size in range(1, len(HELLO)):
