@@ -24,7 +24,8 @@ FOUND = Path(__file__).with_name("found")
 CONTROLS = 4
 """Bytes before the body: output and bounds, dialect, content type, where to cut."""
 
-OUTPUT_NAMES = [*OUTPUTS, "raw"]
+FIRST = ("native", "openai", "same", "raw")
+OUTPUT_NAMES = [*FIRST, *(output for output in OUTPUTS if output not in FIRST)]  # so that inputs keep theirs
 NAMES = ["auto", *DIALECTS]
 LABELS = [
     *("text/event-stream", "application/json", "application/x-ndjson", "application/vnd.amazon.eventstream"),

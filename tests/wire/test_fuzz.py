@@ -16,6 +16,7 @@ from wire.mutating import RAW, changed, message, of_json
 from wire.proving import OCTETS, OUTPUTS
 from wire.recordings import recordings
 
+from ssegate.wire.description import Description
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.errors import CODES
 
@@ -103,6 +104,41 @@ def test_no_cut_of_a_spoiled_body_is_seen(dialect, data, changes, cuts, output, 
     assert cut.body == whole.body
     assert (cut.pipeline.outcome, cut.pipeline.failure) == (whole.pipeline.outcome, whole.pipeline.failure)
     assert cut.pipeline.unclaimed == whole.pipeline.unclaimed
+
+
+DESCRIBED = {
+    "sse": {
+        "text": (("choices", "0", "delta", "content"), ("choices", "0", "text"), ("token", "text")),
+        "reasoning": (("choices", "0", "delta", "reasoning"),),
+        "finish_reason": (("choices", "0", "finish_reason"),),
+        "input_tokens": (("usage", "prompt_tokens"),),
+        "output_tokens": (("usage", "completion_tokens"),),
+        "error": (("error", "message"), ("error",)),
+        "done": b"[DONE]",
+    },
+    "ndjson": {"text": (("message", "content"), ("response",)), "finish_reason": (("done_reason",),)},
+    "json-array": {"text": (("candidates", "0", "content", "parts", "0", "text"),)},
+    "eventstream": {"text": (("delta", "text"),), "finish_reason": (("stopReason",),)},
+}
+"""Dialects described for the recordings of each framing."""
+
+
+@pytest.mark.parametrize("framing", DESCRIBED)
+@given(data=st.data(), changes=changes, cuts=cuts, output=st.sampled_from([*OUTPUTS, "raw"]))
+def test_no_spoiled_body_breaks_a_described_dialect(framing, data, changes, cuts, output):
+    """Whatever stands where the configuration says the text is."""
+    small = [body for body in recordings() if body.framing == framing and len(body.body) < SMALL]
+    body = data.draw(st.sampled_from(small))
+    described, spoiled = Description(framing, **DESCRIBED[framing]), changed(body, changes)
+
+    whole, cut = (
+        driven(parts, output, body.content_type, described, {"batch_delay": None})
+        for parts in (pieces(spoiled, []), pieces(spoiled, cuts))
+    )
+
+    check(whole, spoiled, output)
+    assert output == "raw" or cut.body == whole.body
+    assert cut.pipeline.outcome == whole.pipeline.outcome
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(FOUND.iterdir())])

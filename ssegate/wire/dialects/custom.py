@@ -9,6 +9,7 @@ path leads to its message.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,7 +18,7 @@ from ssegate.wire.description import Description, Path
 from ssegate.wire.dialects.base import FrameDialect
 from ssegate.wire.dialects.carry import payload
 from ssegate.wire.dialects.failure import read_failure
-from ssegate.wire.dialects.payload import UNREADABLE, loads
+from ssegate.wire.dialects.payload import UNREADABLE, loads, sound
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.surrogates import without_halves
 from ssegate.wire.errors import WireError
@@ -49,6 +50,7 @@ class Custom(FrameDialect):
         self._usage = Usage()
         self._finishes = Finishes()
         self._has_finished = self._has_read = False
+        self._is_repaired = False  # the last frame
 
     def close(self) -> list[Event]:
         """Return the end where only the body's end can be one, and there was a body."""
@@ -58,6 +60,8 @@ class Custom(FrameDialect):
 
     def carry(self, frame: Frame) -> Carried | None:
         """Return the payload on one line, unless it is empty or an error."""
+        if self._is_repaired:
+            frame = replace(frame, data=sound(frame.data))
         carried = super().carry(frame)
         if carried is None or not (data := payload(frame)):
             return None
@@ -65,6 +69,7 @@ class Custom(FrameDialect):
         return carried
 
     def _read(self, frame: Frame) -> list[Event]:
+        self._is_repaired = False
         data = frame.data.strip()
         if not data:
             return []
@@ -75,6 +80,7 @@ class Custom(FrameDialect):
         try:
             document = _decode(data)
         except UNREADABLE:
+            self._is_repaired = True
             return without_halves(self._events(loads(data)))
         return self._events(document)
 

@@ -188,3 +188,12 @@ def test_frames_are_carried_one_by_one():
     assert first.key is second.key is None
     assert (finish.last, done.last, done.head) == (True, True, b"[DONE]")
     assert nothing == [None, None]
+
+
+def test_what_leaves_is_json_for_every_client():
+    """What only a forgiving reader takes for JSON is written anew."""
+    dialect = Custom(TEXT_ALONE)
+    told = Frame("", b'{"t":"a\tb","x":NaN}')
+
+    assert dialect.decode(told) == [Text("a\tb")]
+    assert dialect.carry(told).head == b'{"t":"a\\tb","x":null}'
