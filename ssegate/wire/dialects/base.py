@@ -90,7 +90,7 @@ class JSONDialect(FrameDialect, Generic[Model]):
     """Never empty; what follows it in the same frame does not matter."""
 
     carries_end_mark: ClassVar[bool] = True
-    """False where the format that writes ``same`` writes an end mark of its own."""
+    """False where the format that writes ``same`` writes an end mark of its own, or has no room for one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -61,6 +61,7 @@ class Ollama(JSONDialect[Line]):
 
     name: ClassVar[str] = "ollama"
     may_miss_deltas = True
+    carries_end_mark = False  # of events, where a proxy has made its lines into such
     decoder = msgspec.json.Decoder(Line)
     volatile: ClassVar[tuple[str, ...]] = ("created_at",)
 

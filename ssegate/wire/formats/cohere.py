@@ -125,7 +125,7 @@ class CohereLines(SameLines):
         """Return a carried line as it goes out, any other event as v2's."""
         if isinstance(event, Carried):
             self._has_carried = True
-            return super().encode(event, metadata)
+            return [] if event.head.startswith(b"[DONE]") else super().encode(event, metadata)
         out = [] if self._has_carried else self._whole.encode(event, metadata)
         if out:
             self.content_type, self.heartbeat = self._whole.content_type, self._whole.heartbeat

@@ -83,8 +83,8 @@ class SameLines:
         pass
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried line as it goes out; the end mark of events, which is no JSON, does not."""
-        if not isinstance(event, Carried) or not event.head.startswith(b"{"):
+        """Return a carried line as it goes out."""
+        if not isinstance(event, Carried):
             return []
         return [with_key(event.head + event.body + event.tail, b"ssegate", metadata) + b"\n"]
 

@@ -76,3 +76,12 @@ def test_what_is_no_json_is_a_bad_event():
     """A broken line is never passed over."""
     with pytest.raises(WireError):
         decode(b'{"response":"a"')
+
+
+def test_the_end_mark_of_events_is_no_line():
+    """A proxy that makes events of the lines may end them so; clients of Ollama's never see it."""
+    dialect = DIALECTS["ollama"]()
+    mark = Frame("", b"[DONE]")
+
+    assert dialect.decode(mark) == [End()]
+    assert dialect.carry(mark) is None

@@ -107,5 +107,6 @@ def test_lines_leave_as_they_came():
     assert lines.encode(Carried("", b'{"text":"a"}', count=1), b'{"t":1}') == [
         b'{"text":"a","ssegate":{"t":1}}\n'
     ]
+    assert lines.encode(Carried("", b"[DONE]", last=True), b"") == [], "the end mark of events is no line"
     assert lines.encode(Text("a"), b"") == lines.finish(Finish("stop"), None, b"") == []
     assert (lines.content_type, lines.heartbeat) == ("application/stream+json", b"")

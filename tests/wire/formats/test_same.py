@@ -16,11 +16,6 @@ def test_ollama_lines_leave_as_they_came():
     assert SameOllama(CONTEXT).encode(line, b"") == [b'{"message":{"content":"hi"},"done":false}\n']
 
 
-def test_lines_hold_nothing_but_json():
-    """Where the upstream sent events, their end mark has no place among lines."""
-    assert SameOllama(CONTEXT).encode(Carried("", b"[DONE]", last=True), b'{"t":1}') == []
-
-
 def test_ollama_metadata_is_a_key_of_the_done_line():
     """No client meets a line it does not know."""
     (line,) = SameOllama(CONTEXT).encode(Carried("", b'{"done":true}', last=True), b'{"t":1}')
