@@ -31,6 +31,7 @@ from ssegate.wire.events import (
     Failure,
     Finish,
     Frame,
+    Progress,
     Reasoning,
     Refusal,
     Start,
@@ -357,7 +358,7 @@ class Pipeline:
         self._account(events, now)
         for event in events:
             match event:
-                case Usage() | Failure() | End():
+                case Usage() | Failure() | End() | Progress():
                     pass
                 case Finish() if event.choice == 0:
                     self._outflow.flush(now)
@@ -394,6 +395,8 @@ class Pipeline:
                     self._note_finish(event, now)
                 case Citation():
                     self._content(now)
+                case Progress():
+                    self._clocks.progress(now)
 
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True
