@@ -307,7 +307,7 @@ def test_a_feature_of_later_in_a_route_is_an_error_that_says_so(route, path, wha
 
 
 @pytest.mark.parametrize(
-    "dialect", ["responses", "gemini", "bedrock", "cohere", "tgi", "llamacpp", "replicate", "watsonx"]
+    "dialect", ["gemini", "bedrock", "cohere", "tgi", "llamacpp", "replicate", "watsonx"]
 )
 def test_a_dialect_of_later_is_an_error_that_says_so(dialect):
     """The same for dialects."""

@@ -77,36 +77,52 @@ def _openai_usage(counts: dict[str, Any]) -> dict[str, int | None]:
     return _usage(prompt, output, reasoning, cached)
 
 
+_responses_usage = named(
+    "input_tokens",
+    "output_tokens",
+    "output_tokens_details.reasoning_tokens",
+    "input_tokens_details.cached_tokens",
+)
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
     "azure_openai_chat": ("openai", _openai_usage),
+    "azure_openai_responses": ("responses", _responses_usage),
+    "bedrock_mantle_responses": ("responses", _responses_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
+    "deepseek_responses": ("responses", _responses_usage),
     "fireworks_chat": ("openai", _openai_usage),
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
     "llamacpp_chat": ("openai", _openai_usage),
     "llamacpp_completions": ("openai", _openai_usage),
     "llamacpp_messages": ("anthropic", _anthropic_usage),
+    "llamacpp_responses": ("responses", _responses_usage),
+    "lmstudio_responses": ("responses", _responses_usage),
     "mistral_chat": ("openai", _openai_usage),
     "nebius_chat": ("openai", _openai_usage),
     "nonstream_json/01-anthropic-200.json": ("anthropic", _anthropic_usage),
     "nonstream_json/02-openai-200.json": ("openai", _openai_usage),
+    "nonstream_json/03-openai-200.json": ("responses", _responses_usage),
     "nonstream_json/04-openrouter-200.json": ("openai", _openai_usage),
     "nonstream_json/05-groq-200.json": ("openai", _openai_usage),
     "nonstream_json/06-cerebras-200.json": ("openai", _openai_usage),
     "nonstream_json/08-deepseek-200.json": ("openai", _openai_usage),
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/13-azure-200.json": ("responses", _responses_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
     "ollama_generate": ("ollama", named("prompt_eval_count", "eval_count")),
     "openai_chat": ("openai", _openai_usage),
     "openai_completions": ("openai", _openai_usage),
+    "openai_responses": ("responses", _responses_usage),
     "openrouter_chat": ("openai", _openai_usage),
+    "openrouter_responses": ("responses", _responses_usage),
     "perplexity_chat": ("openai", _openai_usage),
     "sambanova_chat": ("openai", _openai_usage),
     "sglang_chat": ("openai", _openai_usage),
@@ -117,6 +133,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "vllm_completions": ("openai", _openai_usage),
     "writer_chat": ("openai", _openai_usage),
     "xai_chat": ("openai", _openai_usage),
+    "xai_responses": ("responses", _responses_usage),
     "zai_chat": ("openai", _openai_usage),
 }
 """
@@ -190,6 +207,12 @@ class Recording:
         """Our word for its finish reason, as the upstream says it (a call does not change ``stop``)."""
         reason = self.expected["finish_reason"]
         return None if reason is None else REASONS[str(reason).lower()]
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Its tool calls, without what only their vendor has."""
+        known = ("id", "name", "arguments")
+        return [{key: call[key] for key in known} for call in self.expected["tool_calls"]]
 
     @property
     def usage(self) -> dict[str, int | None] | None:

@@ -110,7 +110,7 @@ def test_a_foreign_body_may_still_be_given_up():
     assert (drive.pipeline.outcome, drive.pipeline.unclaimed) == ("client_gone", b"\x89PNG")
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic", "ollama"])
+@pytest.mark.parametrize("dialect", ["openai", "responses", "anthropic", "ollama"])
 def test_json_that_a_named_dialect_cannot_use_is_foreign(dialect):
     """A list of models is no answer, whatever the route expects."""
     body = b'{"object": "list", "data": []}'
@@ -143,6 +143,17 @@ ANSWERS = {
         ],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     },
+    "responses": {
+        "id": "c",
+        "object": "response",
+        "status": "incomplete",
+        "model": "m",
+        "output": [
+            {"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Hé"}]},
+        ],
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    },
     "anthropic": {
         "id": "c",
         "type": "message",
@@ -173,27 +184,27 @@ def test_a_complete_answer_becomes_a_stream_of_one_delta(output, dialect, indent
 
     answer = getattr(reading_back, dialect if output == "same" else output)(drive.body)
     assert answer.first.text == "Hé"
-    reasons = ("length", "max_tokens") if output == "same" else ("length",)
+    reasons = ("length", "max_tokens", "incomplete") if output == "same" else ("length",)
     assert answer.first.finish_reason in reasons
     assert (drive.pipeline.stats.usage.input_tokens, drive.pipeline.stats.usage.output_tokens) == (3, 2)
     assert drive.pipeline.outcome == "completed"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [body for body in recordings("documents") if "openai" in str(body) or "anthropic" in str(body)],
-    ids=str,
-)
-def test_recorded_answers_become_streams(body):
+@pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("body", recordings("documents"), ids=str)
+def test_recorded_answers_become_streams(body, output):
     """What servers that cannot stream sent in place of a stream."""
-    drive = Drive("native", body.content_type)
+    drive = Drive(output, body.content_type)
     drive.feed(body.body, 1.0)
     drive.close(1.1)
 
-    answer = native(drive)
+    answer = getattr(reading_back, body.dialect if output == "same" else output)(drive.body)
     assert answer.first.text == body.expected["text"]
     assert answer.first.reasoning == body.expected["reasoning"]
-    assert answer.finish["finish_reason"] == body.reason
+    assert answer.first.calls == body.calls
+    if output == "native":
+        called = body.reason == "stop" and body.calls
+        assert answer.finish["finish_reason"] == ("tool_calls" if called else body.reason)
 
 
 def test_plain_text_is_an_answer():

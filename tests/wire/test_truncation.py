@@ -12,6 +12,10 @@ BODIES = [body for body in recordings() if not body.expected["error"]]
 OUTPUTS = ["native", "openai", "same"]
 
 
+ENDS = ("message_delta", "message_stop", "response.completed")
+"""Types of events that end an answer."""
+
+
 def reader(body, output):
     """What reads *output* back."""
     return getattr(reading_back, body.dialect if output == "same" else output)
@@ -29,7 +33,7 @@ def is_an_end(block):
         return True
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
-    is_last = said.get("done") is True or said.get("type") in ("message_delta", "message_stop")
+    is_last = said.get("done") is True or said.get("type") in ENDS
     return is_last or any(reasons)
 
 

@@ -9,6 +9,7 @@ from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
+from ssegate.wire.dialects.responses import Responses
 from ssegate.wire.dialects.text import Text
 from ssegate.wire.seams import Dialect
 
@@ -16,6 +17,7 @@ __all__ = ["DIALECTS", "detect", "read_error"]
 
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
+    "responses": Responses,
     "anthropic": Anthropic,
     "ollama": Ollama,
     "text": Text,

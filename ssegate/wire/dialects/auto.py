@@ -48,6 +48,11 @@ def _is_openai(document: dict[str, Any], frame: Frame) -> bool:
     return isinstance(document.get("choices"), list) or document.get("object") in CHUNKS
 
 
+def _is_responses(document: dict[str, Any], frame: Frame) -> bool:
+    kind = document.get("type")
+    return document.get("object") == "response" or (isinstance(kind, str) and kind.startswith("response."))
+
+
 def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
     kind = document.get("type")
     if kind == "message":
@@ -64,6 +69,10 @@ def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
     # OpenAI's Responses number their events; Anthropic does not.
     is_object = isinstance(document.get("error"), dict)
     return document.get("type") == "error" and is_object and "sequence_number" not in document
+
+
+def _is_responses_error(document: dict[str, Any], frame: Frame) -> bool:
+    return document.get("type") == "error" and ("sequence_number" in document or "message" in document)
 
 
 def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
@@ -97,6 +106,7 @@ Speaks = Callable[[dict[str, Any], Frame], bool]
 
 ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
+    ("responses", _is_responses),
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
 )
@@ -104,6 +114,7 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
 
 ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("anthropic", _is_anthropic_error),
+    ("responses", _is_responses_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
 )

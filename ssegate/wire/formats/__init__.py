@@ -8,6 +8,7 @@ from ssegate.wire.formats.anthropic import Anthropic
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
+from ssegate.wire.formats.responses import Responses
 from ssegate.wire.formats.same import SameOllama, SameText
 from ssegate.wire.seams import Context, Format
 
@@ -21,6 +22,7 @@ FORMATS: dict[str, Callable[[Context], Format]] = {
 
 SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
+    "responses": Responses,
     "anthropic": Anthropic,
     "ollama": SameOllama,
     "text": SameText,

@@ -15,6 +15,12 @@ from ssegate.wire.events import Frame
         ({"object": "text_completion", "choices": [{"text": "a"}]}, "openai"),
         ({"error": {"message": "m", "type": "t"}}, "openai"),
         ({"object": "error", "message": "m"}, "openai"),
+        ({"type": "response.created", "response": {}}, "responses"),
+        ({"type": "response.output_text.delta", "delta": "a"}, "responses"),
+        ({"id": "r", "object": "response", "output": []}, "responses"),
+        ({"type": "error", "sequence_number": 2, "error": {"message": "m"}}, "responses"),
+        ({"type": "error", "message": "m", "sequence_number": 0}, "responses"),
+        ({"type": "error", "message": "m", "code": None}, "responses"),
         ({"type": "message_start", "message": {}}, "anthropic"),
         ({"type": "content_block_start", "index": 0}, "anthropic"),
         ({"type": "completion", "completion": "a"}, "anthropic"),
@@ -56,9 +62,6 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"type":"ping"}',
         b'{"candidates":[{"content":{}}]}',
         b'{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}',
-        b'{"type":"response.created","response":{}}',
-        b'{"type":"error","sequence_number":2,"error":{"message":"m"}}',
-        b'{"type":"error","message":"m","sequence_number":0}',
         b'{"type":"message-start","delta":{"message":{}}}',
         b'{"id":"x","message":{"role":"assistant","content":[]},"finish_reason":"COMPLETE"}',
         b'{"event_type":"text-generation","text":"a"}',
@@ -73,5 +76,5 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Responses, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
+    """Gemini, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
     assert detect(Frame("", data)) is None
