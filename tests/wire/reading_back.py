@@ -306,3 +306,22 @@ def _add_item(answer: Answer, calls: dict[Any, Any], name: str, step: str, said:
             calls[key]["arguments"] = arguments  # they come only now (LM Studio)
         else:
             assert calls[key]["arguments"] == arguments
+
+
+def assistants(body: bytes) -> Answer:
+    """Read the events of a run: the texts of its messages are added up."""
+    answer = Answer()
+    *events, done = blocks(body)
+    assert done == {"event": "done", "data": "[DONE]"} and done not in events, "one terminator, at the end"
+    for at, block in enumerate(events):
+        said = loads(block["data"])
+        _add_metadata(answer, said)
+        if block["event"] == "error":
+            assert at == len(events) - 1, "an error is the last event"
+            answer.error = said["error"]
+        for part in said.get("delta", {}).get("content", ()):
+            answer.first.text += part["text"]["value"]
+        if said.get("object") == "thread.run":
+            answer.usage = said["usage"]
+            answer.first.finish_reason = said["status"]
+    return answer

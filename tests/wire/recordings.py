@@ -84,6 +84,13 @@ _responses_usage = named(
     "input_tokens_details.cached_tokens",
 )
 
+_assistants_usage = named(
+    "prompt_tokens",
+    "completion_tokens",
+    "completion_tokens_details.reasoning_tokens",
+    "prompt_token_details.cached_tokens",
+)
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
@@ -118,6 +125,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
     "ollama_generate": ("ollama", named("prompt_eval_count", "eval_count")),
+    "openai_assistants": ("assistants", _assistants_usage),
     "openai_chat": ("openai", _openai_usage),
     "openai_completions": ("openai", _openai_usage),
     "openai_responses": ("responses", _responses_usage),

@@ -34,7 +34,8 @@ def is_an_end(block):
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
     is_last = said.get("done") is True or said.get("type") in ENDS
-    return is_last or any(reasons)
+    has_run = said.get("object") == "thread.run" and said["status"] == "completed"
+    return is_last or has_run or any(reasons)
 
 
 def parted(body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
+from ssegate.wire.dialects.assistants import Assistants
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.http_error import read_error
 from ssegate.wire.dialects.ollama import Ollama
@@ -21,4 +22,5 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "anthropic": Anthropic,
     "ollama": Ollama,
     "text": Text,
+    "assistants": Assistants,  # no name of the configuration: auto finds it
 }

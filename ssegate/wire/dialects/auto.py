@@ -53,6 +53,11 @@ def _is_responses(document: dict[str, Any], frame: Frame) -> bool:
     return document.get("object") == "response" or (isinstance(kind, str) and kind.startswith("response."))
 
 
+def _is_assistants(document: dict[str, Any], frame: Frame) -> bool:
+    kind = document.get("object")
+    return isinstance(kind, str) and kind.startswith("thread.")
+
+
 def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
     kind = document.get("type")
     if kind == "message":
@@ -109,6 +114,7 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("responses", _is_responses),
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
+    ("assistants", _is_assistants),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssegate.wire.formats.anthropic import Anthropic
+from ssegate.wire.formats.assistants import Assistants
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
@@ -26,6 +27,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "anthropic": Anthropic,
     "ollama": SameOllama,
     "text": SameText,
+    "assistants": Assistants,
 }
 """What ``same`` is, by the name of the upstream's dialect."""
 

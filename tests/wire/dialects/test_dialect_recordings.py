@@ -73,6 +73,7 @@ def test_a_recorded_body_ends_as_it_did(body):
 
 
 ENDS = {
+    "assistants": lambda said: said["object"] == "thread.run" and said["status"] == "completed",
     "anthropic": lambda said: said.get("type") in ("message_delta", "message_stop"),
     "ollama": lambda said: said.get("done") is True,
     "openai": lambda said: any(choice.get("finish_reason") for choice in said.get("choices", ())),
