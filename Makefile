@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else is set up in .venv by itself.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format lint clean
+.PHONY: help demo test format lint bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,9 +35,12 @@ format: $(TEST_READY) ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(DEMO_READY) ## measure it beside other proxies, half an hour (ARGS="--quick", "--only ROW", "--help")
+	@$(BIN)/python -m bench.run $(ARGS)
+
 clean: ## remove the environment and everything that tools have left
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
-	find ssegate tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ssegate tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO_READY): pyproject.toml | $(BIN)/python
 	$(PIP) -e .

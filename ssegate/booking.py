@@ -15,7 +15,7 @@ from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline
 
-__all__ = ["Identity", "row", "stream_report"]
+__all__ = ["Identity", "row", "stream_report", "upstream_request_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def stream_report(
         error=None if failure is None else _loggable(failure),
         finish_reason=None if finish is None else finish.reason,
         usage_source=stats.usage_source,
-        upstream_request_id=_request_id(upstream),
+        upstream_request_id=upstream_request_id(upstream),
         upstream_status=None if upstream is None else upstream.status,
         ttft=stats.time_to_first_token,
         input_tokens=usage.input_tokens,
@@ -107,7 +107,8 @@ def _unsent_status(failure: Failure | None) -> int:
     return 499 if failure is None else http_status(failure)
 
 
-def _request_id(response: ClientResponse | None) -> str | None:
+def upstream_request_id(response: ClientResponse | None) -> str | None:
+    """Return what the upstream itself calls the request; its support asks for it."""
     if response is None:
         return None
     return response.headers.get("x-request-id") or response.headers.get("request-id")

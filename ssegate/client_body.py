@@ -31,7 +31,10 @@ async def read_body(request: BaseRequest, allowed: list[Route]) -> tuple[bytes |
     if not request.body_exists:
         return b"", None
     content_type, path = request.headers.get("Content-Type"), request.rel_url.raw_path
-    if not accepts_json(allowed[0], path, content_type) or "Content-Encoding" in request.headers:
+    is_coded = request.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+    if is_coded and allowed[0].from_prompt is not None:
+        raise ClientError("bad_request", "compressed bodies are not read here, send the prompt as it is")
+    if is_coded or not accepts_json(allowed[0], path, content_type):
         return None, None
     raw = await _whole(request, max(route.max_body for route in allowed))
     if not raw.strip():

@@ -97,6 +97,8 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> StreamResponse:
         """Answer what aiohttp could not read, without repeating it."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client has left: nobody is to be answered, and nothing has failed here
         if status >= 500:
             self.log_exception("a request failed inside the gate", exc_info=exc)
         if request.writer.output_size > 0:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, Response
 from multidict import CIMultiDict
 
@@ -28,6 +27,17 @@ from ssegate.wire.seams import Context
 from ssegate.wire.stats import Price
 
 __all__ = ["Exchange", "World"]
+
+_SHAPES = (
+    ("/v1/chat", "cohere"),
+    ("/v2/chat", "cohere"),
+    ("/generate_stream", "tgi"),
+    ("/completion", "llamacpp"),
+    ("/infill", "llamacpp"),
+    ("/text/generation_stream", "watsonx"),
+    ("/predictions", "replicate"),
+)
+"""How a vendor's path ends, and whose errors are expected there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,6 @@ class Exchange:
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
     route: Route | None = None
     cors: CIMultiDict[str] = field(default_factory=CIMultiDict)
-    upstream: ClientResponse | None = None
     is_booked: bool = False
     """Log line and metrics of it are made, or made by the relay."""
 
@@ -146,13 +155,17 @@ class Exchange:
 
     @property
     def _shape(self) -> str:
-        """Whose error bodies this client reads; OpenAI's where nothing tells."""
+        """Whose error bodies this client reads: the output's, else the path's, else OpenAI's."""
         if self.route is None:
             return "openai"
-        output = resolved_output(self.route, self.request.method, self.path)
+        query = self.request.rel_url.raw_query_string
+        output = resolved_output(self.route, self.request.method, self.path, query)
         if output != "same":
             return "native" if output == "native" else "openai"
-        if self.path.endswith(("/messages", "/complete")):
+        if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
+        for ending, shape in _SHAPES:
+            if self.path.endswith(ending):
+                return shape
         is_ollama = self.path.startswith("/api/") or self.path.endswith(("/api/chat", "/api/generate"))
         return "ollama" if is_ollama else "openai"

@@ -1,21 +1,16 @@
 """
-Passes an upstream's answer on as it is: status, headers and body, with flow control both ways.
+Passes the head of an upstream's answer on: status and headers, as they are.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
-from ssegate.upstream import read
-from ssegate.wire.errors import UpstreamError
-from ssegate.wire.events import Failure
-
-__all__ = ["copy_body", "passed_headers", "send_head", "stream_headers"]
+__all__ = ["passed_headers", "send_head", "stream_headers"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -85,26 +80,3 @@ async def send_head(
         answer.force_close()  # nothing but the close can tell the end
     await answer.prepare(request)
     return answer
-
-
-async def copy_body(response: ClientResponse, answer: StreamResponse, idle: float | None) -> int:
-    """
-    Copy the rest of the body; return its bytes.
-
-    The upstream is read no faster than the client takes it.
-
-    Raises:
-        UpstreamError: ``idle_timeout`` or ``upstream_truncated``.
-        ConnectionError: The client has gone.
-    """
-    copied = 0
-    while True:
-        try:
-            async with asyncio.timeout(idle):
-                data = await read(response)
-        except TimeoutError:
-            raise UpstreamError(Failure("idle_timeout", f"upstream was silent for {idle:g} s")) from None
-        if not data:
-            return copied
-        await answer.write(data)
-        copied += len(data)

@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from ssegate import passing, tap
 from ssegate.alarm import Alarm, Soon
 from ssegate.booking import Identity, row, stream_report
+from ssegate.copying import Copy
 from ssegate.inlet import Inlet
 from ssegate.outlet import Outlet
 from ssegate.report import StreamReport
@@ -82,6 +83,7 @@ class Relay:
         self._soon, self._soon_at = soon, _NEVER
         self._waiter: asyncio.Future[None] | None = None
         self._commit: asyncio.Task[None] | None = None
+        self._copy: Copy | None = None
         self._reads = self._sampled = 0
         self._busy = 0.0
 
@@ -211,25 +213,26 @@ class Relay:
 
     async def _pass_on(self) -> None:
         """Send a body that is none of ours to the client as it is."""
-        response, outlet = self._inlet.response, self._outlet
+        response, outlet, terms = self._inlet.response, self._outlet, self._terms
         assert response is not None and self._pipeline.unclaimed is not None
         tap.detach(response)
         self._alarm.stop()
         self._inlet.resume()
         headers = passing.passed_headers(
-            response, self._terms.head, forward_client=self._terms.forward_client, decoded=True
+            response, terms.head, forward_client=terms.forward_client, decoded=True
         )
+        headers.setdefault("X-Request-ID", terms.identity.request_id)
+        copy = self._copy = Copy(self._request, response, idle=terms.idle_timeout, write=terms.write_timeout)
         outlet.is_open = True
         outlet.answer = await passing.send_head(self._request, response.status, response.reason, headers)
         try:
-            await outlet.answer.write(self._pipeline.unclaimed)
-            await passing.copy_body(response, outlet.answer, self._terms.idle_timeout)
-        except UpstreamError as error:
-            self._end_unheard(error.failure)
-            self._report()
-            outlet.abort()
-        else:
-            self._report()
+            await copy.run(outlet.answer, self._pipeline.unclaimed)
+        finally:
+            self._pipeline.stats.bytes_out = copy.sent
+            if copy.failure is not None:
+                self._end_unheard(copy.failure)
+        self._report()
+        if copy.failure is None:
             await outlet.end()
 
     # ---- the upstream's side (tap.Sink) --------------------------------------------------------
@@ -302,7 +305,9 @@ class Relay:
         now = self._loop.time()
         self._outlet.paused = True
         if self._is_foreign:
-            return  # what is passed on is read no faster than it is written
+            if self._copy is not None:
+                self._copy.client_pauses()
+            return
         self._pipeline.pause(now)
         self._inlet.pause()
         if self._terms.write_timeout is not None:
@@ -312,15 +317,21 @@ class Relay:
     def client_resumes(self) -> None:
         """The client reads again."""
         self._outlet.paused = False
+        if self._is_foreign:
+            if self._copy is not None:
+                self._copy.client_resumes()
+            return
         self._write_by = None
         self._pipeline.resume(self._loop.time())
-        if not self._is_foreign:
-            self._inlet.resume()
+        self._inlet.resume()
         self._arm()
         self._wake()
 
     def client_left(self) -> None:
         """The client has gone but the stream is to be read to its end, for its usage."""
+        if self._copy is not None:
+            self._copy.end(_gone())  # of a foreign body no usage can be learnt
+            return
         self._fate = _gone()
         self._outlet.leave()
         if self._outlet.paused:
@@ -330,6 +341,8 @@ class Relay:
     def end(self, failure: Failure) -> None:
         """End the stream now and tell its reader (``streams.LiveStream``)."""
         self._deliver(self._pipeline.fail(failure, self._loop.time()))
+        if self._copy is not None:
+            self._copy.end(failure)
 
     def _deliver(self, out: bytes) -> None:
         """Write *out*, and wake the task for what only it can do."""

@@ -56,7 +56,9 @@ _HOP_BY_HOP = frozenset(
 )
 """RFC 9110 section 7.6.1, and what our own client writes anew."""
 
-_OURS = frozenset({"accept-encoding", "x-stream-id", "last-event-id"})
+_OF_A_STREAM = frozenset({"x-stream-id", "last-event-id"})
+"""Between client and gate where a stream is wanted; elsewhere they are none of the gate's."""
+
 _FORWARDED = ("forwarded", "x-real-ip", "x-forwarded-")
 """What proxies say of the client; we write it ourselves."""
 
@@ -178,9 +180,9 @@ def plan(
     """
     if route.from_prompt is not None and method in ("GET", "POST"):
         return _plan_from_prompt(route, method, path, query, body)
-    output = resolved_output(route, method, path)
+    output = resolved_output(route, method, path, query, body)
     wanted = _wants_stream(route, output, method, path, query, body)
-    url = _target(route, path, query)
+    url = _target(route, path, query, wanted)
     if body is None:
         return Plan(wanted, method, url, raw, output)
     # The body's language is that of the path it goes to, whatever the client's path is called.
@@ -206,9 +208,9 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
     return Plan(
         wants_stream=wanted,
         method="POST",
-        url=_target(route, path, query),
+        url=_target(route, path, query, wanted),
         body=msgspec.json.encode(edited),
-        output=resolved_output(route, method, path),
+        output=resolved_output(route, method, path, query),
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
@@ -238,11 +240,14 @@ def _filled(value: Any, prompt: str) -> Any:
             return value
 
 
-def resolved_output(route: Route, method: str, path: str) -> str:
-    """Return the output of *route* with ``auto`` decided: native for a prompt or a GET, else by the path."""
+def resolved_output(route: Route, method: str, path: str, query: str, body: JSONObject | None = None) -> str:
+    """Return the output of *route*; ``auto``: native for a prompt or a stream by GET, else by the path."""
     if route.output != "auto":
         return route.output
-    if method == "GET" or route.from_prompt is not None:
+    # Of a GET the output does not say whether a stream is wanted, so any will do.
+    if route.from_prompt is not None or (
+        method == "GET" and _wants_stream(route, "native", method, path, query, body)
+    ):
         return "native"
     return "openai" if path.endswith(_OPENAI_SUFFIXES) else "same"
 
@@ -340,12 +345,12 @@ def _decoded(value: msgspec.Raw | None, kind: type[_T]) -> _T | None:
         return None
 
 
-def _target(route: Route, path: str, query: str) -> str:
+def _target(route: Route, path: str, query: str, wants_stream: bool) -> str:
     """Return the upstream's URL without the parameters for the gate alone; the rest stays as it is."""
     url = route.target(path)
     if not query:
         return url
-    ours = {"stream_id"}
+    ours = {"stream_id"} if wants_stream else set()
     if route.from_prompt is not None:
         ours |= {"prompt", "key"}
     elif route.upstream.holds_credential:
@@ -361,6 +366,7 @@ def forward_headers(
     peer: str,
     is_trusted: bool,
     scheme: str,
+    wants_stream: bool,
     is_json: bool,
 ) -> CIMultiDict[str]:
     """
@@ -377,7 +383,9 @@ def forward_headers(
     upstream = route.upstream
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
     credentials = {name.lower() for name in CREDENTIALS}
-    dropped = _HOP_BY_HOP | _OURS | (named - credentials)
+    dropped = _HOP_BY_HOP | (named - credentials)
+    if wants_stream:
+        dropped |= _OF_A_STREAM
     if upstream.holds_credential:
         dropped |= credentials
     hidden = _FORWARDED if upstream.forward_client else _OF_THE_CLIENT

@@ -17,7 +17,7 @@ from typing import Protocol
 from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
-from ssegate import origin, passing
+from ssegate import origin
 from ssegate.alarm import Soon
 from ssegate.booking import Identity
 from ssegate.client_body import check_size, pieces, read_body
@@ -26,13 +26,14 @@ from ssegate.connection import Connection
 from ssegate.exchange import Exchange, World
 from ssegate.logs import log_request, log_stream
 from ssegate.metrics import Metrics
+from ssegate.passage import pass_through
 from ssegate.relay import Relay, Terms
 from ssegate.report import RequestReport, StreamReport
 from ssegate.request import Plan, forward_headers, plan, request_model
 from ssegate.routing import Router
 from ssegate.streams import Streams, chosen_id
 from ssegate.upstream import Body, Call, Upstreams
-from ssegate.wire.errors import CODES, ClientError, UpstreamError, classified
+from ssegate.wire.errors import CODES, ClientError
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline, Settings
 from ssegate.wire.seams import Context
@@ -162,7 +163,7 @@ class DataPort:
             _terms(exchange, route, stream_id),
             Pipeline(_settings(exchange, route, planned), context, exchange.began_at),
             shared.upstreams,
-            _call(exchange, route, planned, decompress=True),
+            _call(exchange, route, planned),
             self._soon,
             self._book,
         )
@@ -209,46 +210,17 @@ class DataPort:
     async def _pass(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         """Pass a request for which no stream was wanted through, and its answer back as it is."""
         report = exchange.report()
+        call = _call(exchange, route, planned)
         try:
-            return await self._passed(exchange, route, planned, report)
+            return await pass_through(exchange, route, call, self._shared.upstreams, report)
         except (asyncio.CancelledError, ConnectionError):
-            report.code = "shutting_down" if self._has_ended else "client_gone"
-            report.status = report.status or CODES[report.code].status
+            if self._has_ended:
+                report.code = "shutting_down"
+                if report.status == CODES["client_gone"].status:  # there was no head yet
+                    report.status = CODES[report.code].status
             raise
         finally:
-            if exchange.upstream is not None:
-                exchange.upstream.close()
             self._book_request(exchange, report)
-
-    async def _passed(
-        self, exchange: Exchange, route: Route, planned: Plan, report: RequestReport
-    ) -> StreamResponse:
-        try:
-            async with asyncio.timeout(route.timeouts.total):
-                call = _call(exchange, route, planned, decompress=False)
-                response = exchange.upstream = await self._shared.upstreams.open(call)
-        except UpstreamError as error:
-            return _passed_error(exchange, error.failure, report)
-        except TimeoutError:
-            late = Failure("total_timeout", "the upstream did not answer in time")
-            return _passed_error(exchange, late, report)
-        report.upstream_status = response.status
-        if response.status in (401, 403) and route.upstream.holds_credential:
-            refused = Failure("upstream_error", "", upstream_status=response.status)
-            return _passed_error(exchange, classified(refused, own_credential=True), report)
-        headers = passing.passed_headers(
-            response, exchange.cors, forward_client=route.upstream.forward_client, decoded=False
-        )
-        headers.setdefault("X-Request-ID", exchange.request_id)
-        report.status = response.status
-        answer = await passing.send_head(exchange.request, response.status, response.reason, headers)
-        try:
-            report.bytes_out = await passing.copy_body(response, answer, route.timeouts.idle)
-        except UpstreamError as error:
-            report.code, report.error = error.failure.code, error.failure.message
-            if exchange.request.transport is not None:
-                exchange.request.transport.abort()
-        return answer
 
     # ---- refusals ------------------------------------------------------------------------------
 
@@ -269,13 +241,7 @@ class DataPort:
         log_request(report)
 
 
-def _passed_error(exchange: Exchange, failure: Failure, report: RequestReport) -> StreamResponse:
-    answer = exchange.error(failure)
-    report.status, report.code, report.error = answer.status, failure.code, failure.message
-    return answer
-
-
-def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) -> Call:
+def _call(exchange: Exchange, route: Route, planned: Plan) -> Call:
     request = exchange.request
     headers = forward_headers(
         route,
@@ -283,6 +249,7 @@ def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) 
         peer=exchange.peer,
         is_trusted=exchange.is_from_trusted_proxy,
         scheme=request.scheme,
+        wants_stream=planned.wants_stream,
         is_json=planned.from_prompt,
     )
     body: Body = planned.body or None
@@ -297,7 +264,7 @@ def _call(exchange: Exchange, route: Route, planned: Plan, *, decompress: bool) 
         headers=headers,
         body=body,
         connect_timeout=route.timeouts.connect,
-        decompress=decompress,
+        decompress=planned.wants_stream,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -183,7 +183,8 @@ def _end_with_connection(response: ClientResponse) -> None:
     Have a body end in an error when its connection is lost without one.
 
     aiohttp 3.14 closes the connection when it cannot parse a chunk, but tells nobody who reads the body:
-    the reader would wait until its own timeout.
+    the reader would wait until its own timeout. And it takes a reset for the end of a body that has no other
+    end than that of the connection.
     """
     connection, body = response.connection, response.content
     if connection is None or connection.protocol is None or (closed := connection.protocol.closed) is None:
@@ -192,18 +193,19 @@ def _end_with_connection(response: ClientResponse) -> None:
 
     def lost(closed: asyncio.Future[None]) -> None:
         unclean = None if closed.cancelled() else closed.exception()
-        if not body.is_eof() and body.exception() is None:
+        if (unclean or not body.is_eof()) and body.exception() is None:
             error = aiohttp.ClientPayloadError("the connection was lost in mid-body")
             error.__cause__ = protocol.exception() or unclean
             body.set_exception(error)
 
+    def ended() -> None:
+        # The connection may serve other bodies after this one.
+        closed.remove_done_callback(lost)
+        if closed.done():
+            lost(closed)
+
     closed.add_done_callback(lost)
-    # The connection may serve other bodies after this one.
-    body.on_eof(partial(_forget, closed, lost))
-
-
-def _forget(closed: asyncio.Future[None], lost: Callable[[asyncio.Future[None]], None]) -> None:
-    closed.remove_done_callback(lost)
+    body.on_eof(ended)
 
 
 def check_coding(response: ClientResponse) -> None:
@@ -282,12 +284,16 @@ async def read(response: ClientResponse) -> bytes:
     Raises:
         UpstreamError: The body broke off.
     """
+    body = response.content
     try:
-        return await response.content.readany()
+        data = await body.readany()
+        if not data and (error := body.exception()) is not None:
+            raise error
+        return data
     except (aiohttp.ClientError, OSError, RuntimeError) as error:
         # RuntimeError: aiohttp knows only that the connection is gone. Why reaches the body a turn later.
         await asyncio.sleep(0)
-        raise UpstreamError(broken_body(response.content.exception() or error)) from error
+        raise UpstreamError(broken_body(body.exception() or error)) from error
 
 
 def broken_body(error: BaseException) -> Failure:

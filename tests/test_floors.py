@@ -20,11 +20,13 @@ FLOORS: dict[str, float] = {
     "server": 5,
     "admin": 5,
     "relay": 4,
+    "passage": 4,
     "simulate": 4,
     "exchange": 3.5,
     "client_body": 3.5,
     "inlet": 3.5,
     "passing": 3.5,
+    "copying": 3.5,
     "limits": 3,
     "replay": 3,
     "keys": 3,
@@ -49,7 +51,8 @@ FLOORS: dict[str, float] = {
     "wire.pipeline": 1,
     "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
-    "wire.runs": 0.4,  # what framings, dialects, batching and formats do to a frame, seen from outside
+    "wire.patterns": 0.3,  # what framings, dialects and formats do to a frame, seen from outside
+    "wire.runs": 0.4,
     "wire.learning": 0.45,
     "wire.outflow": 0.5,  # the way out of it: batching and formats
     "wire.framing": 0,

@@ -133,21 +133,26 @@ def test_what_curl_and_browsers_mislabel_is_read_on_llm_paths(media: str, yes: b
 
 
 @pytest.mark.parametrize(
-    ("output", "method", "path", "prompt", "resolved"),
+    ("output", "method", "path", "query", "prompt", "resolved"),
     [
-        ("auto", "POST", CHAT, False, "openai"),
-        ("auto", "POST", "/x/completions", False, "openai"),
-        ("auto", "POST", "/v1/messages", False, "same"),
-        ("auto", "GET", CHAT, False, "native"),
-        ("auto", "POST", CHAT, True, "native"),
-        ("raw", "GET", CHAT, True, "raw"),
+        ("auto", "POST", CHAT, "", False, "openai"),
+        ("auto", "POST", "/x/completions", "", False, "openai"),
+        ("auto", "POST", "/v1/messages", "", False, "same"),
+        ("auto", "GET", CHAT, "stream=true", False, "native"),
+        ("auto", "GET", "/v1/models/g:streamGenerateContent", "", False, "native"),
+        ("auto", "GET", CHAT, "", False, "openai"),
+        ("auto", "GET", "/v1/models", "", False, "same"),
+        ("auto", "GET", "/v1/models", "stream=false", True, "native"),
+        ("auto", "POST", CHAT, "", True, "native"),
+        ("native", "GET", "/v1/models", "", False, "native"),
+        ("raw", "GET", CHAT, "", True, "raw"),
     ],
 )
-def test_auto_output(output: str, method: str, path: str, prompt: bool, resolved: str):
-    """A prompt or a GET is native, OpenAI's paths are openai, the rest is same; a word is a word."""
+def test_auto_output(output: str, method: str, path: str, query: str, prompt: bool, resolved: str):
+    """A prompt or a GET of a stream is native, the rest goes by the path; a word is a word."""
     chosen = route(output=output, from_prompt=FromPrompt(None, {}) if prompt else None)
 
-    assert resolved_output(chosen, method, path) == resolved
+    assert resolved_output(chosen, method, path, query) == resolved
 
 
 # Bodies
@@ -297,9 +302,10 @@ def test_a_prompt_may_refuse_the_stream(body: bytes, query: str):
     [
         (PLAIN, "", ""),
         (PLAIN, "a=1&key=k&b=%3D&&c", "?a=1&key=k&b=%3D&&c"),
-        (PLAIN, "stream_id=x&a=1", "?a=1"),
-        (PLAIN, "a=1&stream%5Fid=x", "?a=1"),
-        (PLAIN, "my_stream_id=x", "?my_stream_id=x"),
+        (PLAIN, "stream=true&stream_id=x&a=1", "?stream=true&a=1"),
+        (PLAIN, "stream=1&stream%5Fid=x", "?stream=1"),
+        (PLAIN, "stream=1&my_stream_id=x", "?stream=1&my_stream_id=x"),
+        (PLAIN, "stream_id=x&a=1", "?stream_id=x&a=1"),
         (HOLDING, "key=k&a=1&monkey=2", "?a=1&monkey=2"),
         (HOLDING, "k%65y=k&key=j", ""),
         (HOLDING, "prompt=p", "?prompt=p"),
@@ -316,7 +322,8 @@ def test_what_is_left_of_the_query(upstream: Upstream, query: str, kept: str):
 
 
 def forwarded(to: Route, *pairs: tuple[str, str], **said: Any) -> CIMultiDict[str]:
-    settings: dict[str, Any] = {"peer": "10.0.0.9", "is_trusted": False, "scheme": "http", "is_json": False}
+    settings: dict[str, Any] = {"peer": "10.0.0.9", "is_trusted": False, "scheme": "http"}
+    settings |= {"wants_stream": True, "is_json": False}
     return forward_headers(to, CIMultiDictProxy(CIMultiDict(pairs)), **(settings | said))
 
 

@@ -211,6 +211,9 @@ class Carried:
     usage_only: bool = False
     """A frame with nothing but usage, for clients that asked for one."""
 
+    id: str = ""
+    """The frame's SSE event ID, where it stands for itself; joined frames have none."""
+
 
 Delta = Text | Reasoning | Refusal | ToolCall
 Event = Start | Delta | Citation | Progress | Usage | Finish | Failure | End

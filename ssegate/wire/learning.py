@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from ssegate.wire.batching import Pace, are_alike
+from ssegate.wire.batching import are_alike
 from ssegate.wire.events import Carried, Delta, Event
-from ssegate.wire.runs import Run, body_of, is_run, pattern_of, stencil_of, with_text
+from ssegate.wire.patterns import body_of, is_run, pattern_of, stencil_of, with_text
+from ssegate.wire.runs import Run
 from ssegate.wire.seams import Dialect, Format, Framer
+from ssegate.wire.stats import Stats
 
 __all__ = ["Learner"]
 
@@ -37,14 +39,15 @@ class Learner:
     """
     Finds runs.
 
-    Attributes:
-        current: The run that the next read may belong to; None: the ordinary way is the only one.
+    Args:
+        has_metadata: Metadata goes with every delta.
+        max_event, max_bytes: Bytes of one event, and of the whole stream.
     """
 
-    def __init__(self, pace: Pace, *, has_metadata: bool) -> None:
-        self.current: Run | None = None
-        self._pace = pace
+    def __init__(self, stats: Stats, *, has_metadata: bool, max_event: int, max_bytes: int) -> None:
+        self._stats = stats
         self._has_metadata = has_metadata
+        self._max_event, self._max_bytes = max_event, max_bytes
         self._known: Run | None = None
         self._said: _Said | None = None
         self._before: _Said | None = None
@@ -57,7 +60,7 @@ class Learner:
         if len(events) == 1 and joins and is_run(delta := events[0]):
             self._said = _Said(delta, delta if carried is None else carried)
         known = self._known
-        if known is not None and (self._said is None or not are_alike(known.event, self._said.sent)):
+        if known is not None and (self._said is None or not _goes_on(known.event, self._said.sent)):
             self._known = None
             if known.total >= _WORTHWHILE:
                 self._attempts = _ATTEMPTS
@@ -68,15 +71,14 @@ class Learner:
             return len(data)
         return max((data.rfind(end) + len(end) for end in framer.ends if end in data), default=len(data))
 
-    def learn(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> None:
-        """Look for a run in *data*, which has been read the ordinary way."""
-        self.current = None
+    def learn(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
+        """Return the run that the next read may belong to, after *data* was read the ordinary way."""
         if not framer.is_between:
-            return
+            return None
         if self._known is None and self._attempts and self._is_begun:
             self._attempts -= 1
             self._known = self._found(data, framer, dialect, form)
-        self.current = self._known
+        return self._known
 
     @property
     def _is_begun(self) -> bool:
@@ -85,8 +87,7 @@ class Learner:
         return said is not None and before is not None and are_alike(before.sent, said.sent)
 
     def stop(self) -> None:
-        """The stream is over, or what comes now has to be looked at."""
-        self.current = None
+        """Look for no more runs."""
         self._attempts = 0
 
     def _found(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
@@ -97,7 +98,18 @@ class Learner:
         if pattern is None:
             return None
         stencil = stencil_of(form.encode, _maker(said), has_metadata=self._has_metadata)
-        return None if stencil is None else Run(said.sent, pattern, stencil, self._pace)
+        # A carried frame leaves as it came, and so would its noise: the same in each.
+        if stencil is None or (pattern.middle and isinstance(said.sent, Carried)):
+            return None
+        room = self._max_bytes - self._stats.bytes_in
+        return Run(said.sent, pattern, stencil, self._stats, max_event=self._max_event, max_bytes=room)
+
+
+def _goes_on(event: Delta | Carried, sent: Delta | Carried) -> bool:
+    """Tell whether *sent* may be joined with *event*, and leaves in the very same words."""
+    if isinstance(event, Carried) and isinstance(sent, Carried):
+        return (event.key, event.head, event.tail) == (sent.key, sent.head, sent.tail)
+    return are_alike(event, sent)
 
 
 def _last_frame(data: bytes, framer: Framer) -> bytes:

@@ -78,7 +78,6 @@ class Pipeline:
         is_told: The failure has been written in the client's format; else only a cut can tell it.
         unclaimed: The bytes so far, when the body turned out to be none of ours and is to be passed on
             untouched; None otherwise.
-        stats: The stream's counters.
     """
 
     def __init__(self, settings: Settings, context: Context, started_at: float) -> None:
@@ -88,7 +87,7 @@ class Pipeline:
         self.is_open = False
         self.is_told = False
         self.unclaimed: bytes | None = None
-        self.stats = Stats(started_at)
+        self._stats = Stats(started_at)
         self._settings, self._context = settings, context
         self._is_raw = settings.output == "raw"
         self._recogniser: Recogniser | None = None
@@ -96,14 +95,20 @@ class Pipeline:
         self._dialect: Dialect | None = None
         self._carries = False
         self._mender = Mender(context.stream_id)
-        pace, every_metadata = _pace(settings), settings.metadata == "every"
-        self._learner = Learner(pace, has_metadata=every_metadata)
+        every_metadata = settings.metadata == "every"
         self._outflow = Outflow(
             context,
-            self.stats,
-            pace,
+            self._stats,
+            _pace(settings),
             every_metadata=every_metadata,
             numbered=settings.numbered,
+        )
+        self._run: Run | None = None
+        self._learner = Learner(
+            self._stats,
+            has_metadata=every_metadata,
+            max_event=settings.max_event,
+            max_bytes=settings.max_stream,
         )
         if settings.output not in ("same", "raw"):
             self._outflow.format = make(settings.output, settings.dialect, context)
@@ -135,68 +140,32 @@ class Pipeline:
 
     def feed(self, data: bytes, now: float) -> bytes:
         """Take bytes of the upstream's body; return bytes for the client."""
-        run = self._learner.current
-        if run is not None and self._feed_run(run, data, now):
-            return self._take(now)
+        run = self._run
+        if run is not None and (out := run.feed(data, now)) is not None:
+            if out:
+                self._written_at = now
+                self._stats.bytes_out += len(out)
+            return out
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:
             self.unclaimed += data
             return b""
-        self.stats.bytes_in += len(data)
+        self._settle()
+        self._stats.bytes_in += len(data)
         if self._is_raw:
             self._outflow.raw(data)
-        self._read_ordinarily(data if run is None else run.take_rest() + data, now)
-        if self.stats.bytes_in > self._settings.max_stream and self.outcome is None:
+        self._read_frames(data if run is None else run.take_rest() + data, now)
+        if self._stats.bytes_in > self._settings.max_stream and self.outcome is None:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
         return self._take(now)
 
-    def _feed_run(self, run: Run, data: bytes, now: float) -> bool:
-        """Take *data* as frames of *run*, if it is nothing else and within all bounds."""
-        stats = self.stats
-        size = len(data)
-        if size > self._settings.max_event or stats.bytes_in + size > self._settings.max_stream:
-            return False
-        bodies = run.read(data)
-        if bodies is None:
-            return False
-        stats.bytes_in += size
-        stats.events_in += run.frames
-        stats.deltas += run.frames
-        stats.generated_bytes += run.size
-        run.total += run.frames
-        if isinstance(run.event, Text):
-            self._characters[run.event.choice] += run.characters
-        self._clocks.content(now)
-        self._outflow.add_run(run, bodies, now)
-        return True
-
-    def _read_ordinarily(self, data: bytes, now: float) -> None:
-        """Read *data* frame by frame, but for the beginning of one with which a run may go on."""
-        end = self._learner.split(data, self._framer)
-        self._read(data[:end], now)
-        self._learn(data[:end])
-        if rest := data[end:]:
-            run = self._learner.current
-            if run is None or not run.keep(rest):
-                self._read(rest, now)
-                self._learn(rest)
-
-    def _learn(self, data: bytes) -> None:
-        """Look for a run in what has just been read, while nothing is under way that a run must not skip."""
-        form = self.format
-        if self._framer is None or self._dialect is None or form is None:
-            return
-        if self._is_over or self._finished_choices or self._mender.is_waiting:
-            self._learner.current = None
-        else:
-            self._learner.learn(data, self._framer, self._dialect, form)
-
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
-        if (run := self._learner.current) is not None:
-            self._read(run.take_rest(), now)
+        self._settle()
+        if self._run is not None:
+            self._read(self._run.take_rest(), now)
         if not self._is_over:
             self._read(b"", now, at_end=True)
         if not self._is_over:
@@ -208,6 +177,7 @@ class Pipeline:
 
     def fail(self, failure: Failure, now: float) -> bytes:
         """The stream has failed outside the wire: the connection broke, a timer or an operator ended it."""
+        self._settle()
         if self.outcome is None:
             if failure.code in _LOST and self._is_complete:
                 self._complete(now)
@@ -219,6 +189,7 @@ class Pipeline:
         """Do what is due: a held batch, a held finish, the end of the hold, a heartbeat, a timeout."""
         if self._is_over:
             return b""
+        self._settle()
         if now >= self._opens_at:
             self.is_open = True
         batch_until = self._outflow.deadline
@@ -242,6 +213,7 @@ class Pipeline:
 
     def pause(self, now: float) -> None:
         """The client does not read fast enough, the upstream is no longer read."""
+        self._settle()
         self._is_paused = True
         self._clocks.pause(now)
 
@@ -256,6 +228,7 @@ class Pipeline:
         """The moment by which ``tick`` must be called; None: never."""
         if self._is_over:
             return None
+        self._settle()
         due = min(
             _or_never(self._clocks.deadline),
             _or_never(self._outflow.deadline),
@@ -274,14 +247,54 @@ class Pipeline:
         return self._finish_until if due is None else min(due, self._finish_until)
 
     @property
+    def stats(self) -> Stats:
+        """The stream's counters."""
+        self._settle()
+        return self._stats
+
+    @property
     def model(self) -> str | None:
         """The model: what the upstream says it is, else the one that was asked for."""
-        return self.stats.model or self._settings.model
+        return self._stats.model or self._settings.model
 
     @property
     def price(self) -> Price | None:
         """What the stream's model costs, if that is known."""
         return self._settings.price_of(self.model)
+
+    # ---- runs ----------------------------------------------------------------------------------
+
+    def _read_frames(self, data: bytes, now: float) -> None:
+        """Read *data* the ordinary way, but for the beginning of a frame with which a run may go on."""
+        end = self._learner.split(data, self._framer)
+        self._read(data[:end], now)
+        self._go_on(data[:end])
+        rest = data[end:]
+        if rest and (self._run is None or not self._run.keep(rest)):
+            self._read(rest, now)
+            self._go_on(rest)
+
+    def _go_on(self, data: bytes) -> None:
+        """Find the run that *data*, just read, was part of, if nothing is under way that it must not skip."""
+        form = self.format
+        self._run = None
+        if self._framer is None or self._dialect is None or form is None or self._is_over:
+            return
+        if self._finished_choices or self._mender.is_waiting:
+            return
+        self._run = self._learner.learn(data, self._framer, self._dialect, form)
+        if self._run is not None:
+            self._outflow.go_on_with(self._run)
+
+    def _settle(self) -> None:
+        """Book what a run has carried, which it does not do for each frame."""
+        run = self._run
+        if run is None or not run.settle():
+            return
+        self._clocks.content(run.content_at)
+        if isinstance(run.event, Text):
+            self._characters[run.event.choice] += run.characters
+        run.characters = 0
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -295,7 +308,7 @@ class Pipeline:
                 if self.outcome is not None:
                     return
         except WireError as fault:
-            self.stats.malformed += fault.code == "upstream_bad_event"
+            self._stats.malformed += fault.code == "upstream_bad_event"
             self._fail(Failure(fault.code, str(fault)), now)
 
     def _recognise(self, data: bytes, now: float, at_end: bool) -> None:
@@ -324,7 +337,7 @@ class Pipeline:
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
         if output == "same":
-            self._outflow.format = make("same", name, self._context)
+            self._outflow.format = make("same", name, self._context, found.framing)
         self._carries = output == "same" or (output, name) in _CARRIES
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
@@ -336,7 +349,7 @@ class Pipeline:
 
     def _take_frame(self, frame: Frame, now: float) -> None:
         assert self._dialect is not None
-        self.stats.events_in += 1
+        self._stats.events_in += 1
         try:
             events = self._dialect.decode(frame)
         except WireError:
@@ -385,12 +398,12 @@ class Pipeline:
                 case Text() | Reasoning() | Refusal() | ToolCall():
                     self._begun_choices.add(event.choice)
                     if event.count:
-                        self.stats.delta(event, now)
+                        self._stats.delta(event, now)
                     self._content(now)
                 case Start():
-                    self.stats.start(event)
+                    self._stats.start(event)
                 case Usage():
-                    self.stats.report(event)
+                    self._stats.report(event)
                 case Finish():
                     self._note_finish(event, now)
                 case Citation():
@@ -477,14 +490,14 @@ class Pipeline:
 
     def _complete(self, now: float) -> None:
         self.is_open = True
-        self._learner.stop()
+        self._run = None
         self._flush_all(now)
         self.outcome = "completed"
         self.finish = self.finish or Finish("other")
         self._outflow.finish(self.finish, self._final(now))
 
     def _fail(self, failure: Failure, now: float) -> None:
-        self._learner.stop()
+        self._run = None
         self._flush_all(now)
         self._outflow.release(b"")
         redact(failure, self._settings.secrets)
@@ -506,7 +519,7 @@ class Pipeline:
     def _final(self, now: float) -> bytes:
         if self._settings.metadata == "off":
             return b""
-        return self.stats.final(now, self._context.stream_id, self.price)
+        return self._stats.final(now, self._context.stream_id, self.price)
 
 
 def _pace(settings: Settings) -> Pace:

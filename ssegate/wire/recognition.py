@@ -40,6 +40,7 @@ class NotAStream(SSEGateError):
 class Recognised:
     """What a body turned out to be, and the frames found on the way."""
 
+    framing: str
     framer: Framer
     dialect: Dialect
     frames: list[Frame]
@@ -96,7 +97,8 @@ class Recogniser:
         name = self._name(at_end)
         if name is None:
             return None
-        return Recognised(self._framer, DIALECTS[name](), self._frames, self._fault)
+        assert self._framing is not None
+        return Recognised(self._framing, self._framer, DIALECTS[name](), self._frames, self._fault)
 
     def _make_framer(self, framing: str | None) -> Framer:
         if framing == "html":

@@ -5,222 +5,183 @@ Nearly every frame of a stream is the frame before it with another piece of text
 has shown what becomes of such a frame, its bytes are cut at the text, and so are those that leave for it;
 from then on the text is taken out of the one and put into the other, at a tenth of the cost.
 
-Nothing is taken for granted of a framing, a dialect or a format: both cuts are proven by sending probes
-through the very framer, dialect and format of the stream (``pattern_of``, ``stencil_of``). Whatever then does
-not fit, by a single byte, goes the ordinary way. What leaves is the same to the byte either way.
+What does not fit its pattern, by a single byte, goes the ordinary way. What leaves is the same either way.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeGuard
+from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
-from ssegate.wire.batching import Pace
+from ssegate.wire.batching import Batcher, Pace
 from ssegate.wire.dialects.payload import UNREADABLE
-from ssegate.wire.errors import WireError
-from ssegate.wire.events import Carried, Delta, Event, Reasoning, Refusal, Text, ToolCall
-from ssegate.wire.formats.encoding import quoted
-from ssegate.wire.seams import Dialect, Framer
+from ssegate.wire.events import Carried, Delta, Event
+from ssegate.wire.patterns import Pattern, Stencil, body_of, decode_text, text_of, with_text
+from ssegate.wire.stats import Stats
 
-__all__ = ["Pattern", "Run", "Stencil", "body_of", "is_run", "pattern_of", "stencil_of"]
+__all__ = ["Run"]
 
-_decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
-
-_PROBES = ("zq7probe", 'é"\n\\…/8')
-"""Texts that occur in no frame, the second with all that JSON and SSE treat in a way of their own."""
-
-_STRING = re.compile(rb'"((?:[^"\\\n]|\\.)*+)"')
 
 _MAX_REST = 64 << 10
 """Bytes of an unfinished frame that wait here; a larger one is the framer's business, with its bounds."""
 
-_METADATA = (b'{"zq7":1}', b'{"zq7":22,"t":0.5}')
-
-
-def is_run(event: Event) -> TypeGuard[Delta]:
-    """Tell whether *event* is a piece of text, of any kind, that another may continue."""
-    match event:
-        case Text() | Reasoning() | Refusal():
-            return event.text != ""
-        case ToolCall():
-            return event.name is None and event.arguments != ""
-    return False
-
-
-def text_of(event: Delta) -> str:
-    """Return the text of *event*."""
-    return event.arguments if isinstance(event, ToolCall) else event.text
-
-
-def with_text(event: Delta, text: str, count: int = 1) -> Delta:
-    """Return *event* with another text."""
-    if isinstance(event, ToolCall):
-        return replace(event, arguments=text, count=count)
-    return replace(event, text=text, count=count)
-
-
-def body_of(text: str) -> bytes:
-    """Return *text* as it stands inside a JSON string."""
-    return quoted(text)[1:-1]
-
-
-@dataclass(slots=True)
-class Pattern:
-    """What stands before and after the text in the bytes of each frame, framing included."""
-
-    head: bytes
-    tail: bytes
-
-    def cut(self, data: bytes) -> list[bytes] | None:
-        """Return the inside of each frame's text, still escaped; None unless *data* is whole frames."""
-        if not (data.startswith(self.head) and data.endswith(self.tail)):
-            return None
-        inside = data[len(self.head) : -len(self.tail)]
-        # The tail ends a frame's last line, and no JSON string holds the end of a line.
-        seam = self.tail + self.head
-        return inside.split(seam) if seam in inside else [inside]
-
-    def is_begun(self, rest: bytes) -> bool:
-        """Tell whether *rest* is nothing but the beginning of a frame."""
-        head = self.head
-        if len(rest) > _MAX_REST:
-            return False
-        return head.startswith(rest) or (rest.startswith(head) and b"\n" not in rest[len(head) :])
-
-
-def pattern_of(raw: bytes, event: Delta, framer: Framer, dialect: Dialect) -> Pattern | None:
-    """
-    Return the pattern of a frame, proven; None if it has none.
-
-    Args:
-        raw: The frame's bytes, framing included.
-        event: All that the dialect has made of it.
-        framer: A new one.
-        dialect: The stream's; such frames must leave no trace in it.
-    """
-    places = [found.span(1) for found in _STRING.finditer(raw) if _is(found[1], text_of(event))]
-    if len(places) != 1:
-        return None
-    start, end = places[0]
-    pattern = Pattern(raw[:start], raw[end:])
-    if all(_says(framer, dialect, pattern, with_text(event, probe)) for probe in _PROBES):
-        return pattern
-    return None
-
-
-def _is(body: bytes, text: str) -> bool:
-    """Tell whether *body* says *text*, however it is spelt."""
-    try:
-        return _decode_text(b'"%b"' % body) == text
-    except UNREADABLE:
-        return False
-
-
-def _says(framer: Framer, dialect: Dialect, pattern: Pattern, event: Delta) -> bool:
-    """Tell whether a frame of *pattern* with the text of *event* is one frame and says just that."""
-    try:
-        frames = list(framer.feed(pattern.head + body_of(text_of(event)) + pattern.tail))
-        return len(frames) == 1 and framer.is_between and dialect.decode(frames[0]) == [event]
-    except WireError:  # the bytes began inside a frame
-        return False
-
-
-@dataclass(slots=True)
-class Stencil:
-    """What stands around text and metadata in the bytes that leave for a frame."""
-
-    before: bytes
-    between: bytes
-    after: bytes
-    has_metadata: bool
-
-
-def stencil_of(
-    encode: Callable[[Event | Carried, bytes], list[bytes]],
-    make: Callable[[str], Event | Carried],
-    *,
-    has_metadata: bool,
-) -> Stencil | None:
-    """
-    Return the stencil of what a format writes, proven; None if it has none.
-
-    Args:
-        encode: The format's; such events must leave no trace in it.
-        make: Makes the event of a text.
-    """
-    found: Stencil | None = None
-    for probe, metadata in zip(_PROBES, _METADATA, strict=True):
-        metadata = metadata if has_metadata else b""
-        blocks = encode(make(probe), metadata)
-        if len(blocks) != 1:
-            return None
-        if found is None:
-            before, body, rest = blocks[0].partition(body_of(probe))
-            between, seen, after = rest.partition(metadata) if metadata else (rest, b"", b"")
-            if not body or seen != metadata:
-                return None
-            found = Stencil(before, between, after, has_metadata)
-        elif blocks[0] != found.before + body_of(probe) + found.between + metadata + found.after:
-            return None
-    return found
-
 
 class Run:
     """
-    One run: reads what fits its pattern, and holds bodies that wait for their batch.
+    One run of one stream.
+
+    All that a frame needs is in this one object: with hundreds of streams in turn, what costs is memory that
+    is no longer in the cache, not the work.
 
     Attributes:
         event: What a frame of it says.
-        stencil: How its bodies leave.
-        held: Bodies that wait.
-        frames: How many frames the last read held.
-        size, characters: The length of their text, as UTF-8 and as Unicode.
         total: How many frames there have been.
+        content_at: When the last one came.
+        characters: Of text since ``settle``, as Unicode.
     """
 
-    def __init__(self, event: Delta | Carried, pattern: Pattern, stencil: Stencil, pace: Pace) -> None:
-        self.event, self.stencil = event, stencil
-        self.held: list[bytes] = []
-        self.frames = self.size = self.characters = self.total = 0
-        self._pattern, self._pace = pattern, pace
+    __slots__ = (
+        "_after",
+        "_before",
+        "_between",
+        "_bytes",
+        "_bytes_text",
+        "_frames",
+        "_has_metadata",
+        "_head",
+        "_held",
+        "_keeps_escapes",
+        "_max_bytes",
+        "_max_event",
+        "_number",
+        "_pace",
+        "_pattern",
+        "_rest",
+        "_start",
+        "_stats",
+        "_stop",
+        "_tail",
+        "characters",
+        "content_at",
+        "event",
+        "total",
+    )
+
+    def __init__(
+        self,
+        event: Delta | Carried,
+        pattern: Pattern,
+        stencil: Stencil,
+        stats: Stats,
+        *,
+        max_event: int,
+        max_bytes: int,
+    ) -> None:
+        self.event = event
+        self.total = self.characters = self._frames = self._bytes = self._bytes_text = 0
+        self.content_at = 0.0
+        self._pattern, self._head, self._tail = pattern, pattern.head, pattern.tail
+        self._start, self._stop = len(pattern.head), -len(pattern.tail)
+        self._before, self._between, self._after = stencil.before, stencil.between, stencil.after
+        self._has_metadata = stencil.has_metadata
+        self._stats = stats
+        self._max_event, self._max_bytes = max_event, max_bytes
+        self._pace = Pace(1, 0.0)
+        self._held: list[bytes] = []
         self._rest = b""
         # A carried frame leaves as it came, everything else is written anew.
         self._keeps_escapes = isinstance(event, Carried)
+        self._number: Callable[[bytes], bytes] | None = None
 
-    @property
-    def deadline(self) -> float | None:
-        """When what is held must leave; None while nothing is."""
-        return self._pace.due_at if self.held else None
+    # ---- reading -------------------------------------------------------------------------------
 
-    def read(self, data: bytes) -> list[bytes] | None:
-        """Return the bodies of *data*, as they leave; None if any of it does not fit."""
-        pattern, rest = self._pattern, b""
-        if self._rest:
-            data = self._rest + data
-        if not data.endswith(pattern.tail):
-            end = data.rfind(pattern.tail) + len(pattern.tail)
-            data, rest = data[:end], data[end:]
-            if not pattern.is_begun(rest):
-                return None
-        bodies = pattern.cut(data)
-        if bodies is None:
+    def feed(self, data: bytes, now: float) -> bytes | None:
+        """Take *data* if it is frames of this run; return what leaves, None if anything else is in it."""
+        size = len(data)
+        total = self._bytes + size
+        if size > self._max_event or total > self._max_bytes:
             return None
+        if self._rest or not (data.startswith(self._head) and data.endswith(self._tail)):
+            return self._feed_cut(data, now)
+        body = data[self._start : self._stop]
         try:
-            found = self._one(bodies[0]) if len(bodies) == 1 else self._many(bodies)
+            # Decoding proves all at once: no quote, no control character, whole escapes, valid UTF-8.
+            text = decode_text(b'"%b"' % body)
+        except UNREADABLE:
+            return self._feed_cut(data, now)
+        if not text:
+            return None
+        self._bytes = total
+        self._frames += 1
+        self.characters += len(text)
+        self.content_at = now
+        if b"\\" in body:
+            self._bytes_text += len(text.encode())
+            if not self._keeps_escapes:
+                body = body_of(text)
+        else:
+            self._bytes_text += len(body)
+        leaving = self._pace.add(now)
+        if leaving is None:
+            self._held.append(body)
+            return b""
+        return self._write(body, leaving, now)
+
+    def _feed_cut(self, data: bytes, now: float) -> bytes | None:
+        """Take several frames, the rest of one and the beginning of another."""
+        size, rest = len(data), b""
+        data = self._rest + data
+        if not data.endswith(self._tail):
+            end = data.rfind(self._tail) - self._stop
+            data, rest = data[:end], data[end:]
+            if end < -self._stop or not self._is_begun(rest):
+                return None
+        try:
+            bodies, texts = self._read(data)
         except UNREADABLE:
             return None
-        if found is not None:
-            self._rest = rest
-        return found
+        if not bodies or len(texts) != len(bodies) or not all(texts):
+            return None
+        self._rest = rest
+        self._bytes += size
+        self._frames += len(bodies)
+        self.characters += sum(map(len, texts))
+        self._bytes_text += len("".join(texts).encode())
+        self.content_at = now
+        return b"".join([self._send(body, now) for body in bodies])
+
+    def _read(self, data: bytes) -> tuple[list[bytes], list[str]]:
+        """Return the bodies of *data*, as they leave, and their texts; no body if anything else is in it."""
+        bodies = self._cut(data)
+        if b"\\" not in b"".join(bodies):
+            # Every quote inside a body makes one text more.
+            return bodies, _decode_texts(b'["%b"]' % b'","'.join(bodies))
+        texts = [decode_text(b'"%b"' % body) for body in bodies]
+        return (bodies if self._keeps_escapes else [body_of(text) for text in texts]), texts
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        # The tail ends a frame's last line, and no JSON string holds the end of a line.
+        if not self._pattern.middle:
+            inside = self._pattern.cut(data)
+            return [] if inside is None else inside.split(self._tail + self._head)
+        end = self._tail[len(self._tail.rstrip(b"\r\n")) :]
+        bodies = [self._pattern.cut(frame + end) for frame in data.removesuffix(end).split(end)]
+        return [body for body in bodies if body is not None] if None not in bodies else []
+
+    def _is_begun(self, rest: bytes) -> bool:
+        """Tell whether *rest* is nothing but the beginning of a frame."""
+        if len(rest) > _MAX_REST:
+            return False
+        return self._head.startswith(rest) or (
+            rest.startswith(self._head) and b"\n" not in rest[self._start :]
+        )
 
     def keep(self, rest: bytes) -> bool:
         """Keep *rest* for the next read if it is the beginning of a frame; tell whether it is."""
-        is_begun = self._pattern.is_begun(rest)
+        is_begun = self._is_begun(rest)
         if is_begun:
             self._rest = rest
         return is_begun
@@ -230,42 +191,76 @@ class Run:
         rest, self._rest = self._rest, b""
         return rest
 
-    def _one(self, body: bytes) -> list[bytes] | None:
-        # Decoding proves all at once: no quote, no control character, whole escapes, valid UTF-8.
-        text = _decode_text(b'"%b"' % body)
-        if not text:
-            return None
-        self.frames, self.size, self.characters = 1, len(body), len(text)
-        if b"\\" not in body:
-            return [body]
-        self.size = len(text.encode())
-        return [body if self._keeps_escapes else body_of(text)]
+    # ---- writing -------------------------------------------------------------------------------
 
-    def _many(self, bodies: list[bytes]) -> list[bytes] | None:
-        joined = b"".join(bodies)
-        if b"\\" not in joined:
-            # Every quote inside a body would make one text more.
-            texts = _decode_texts(b'["%b"]' % b'","'.join(bodies))
-            self.size = len(joined)
-        else:
-            texts = [_decode_text(b'"%b"' % body) for body in bodies]
-            self.size = len("".join(texts).encode())
-            if not self._keeps_escapes:
-                bodies = [body_of(text) for text in texts]
-        self.frames, self.characters = len(bodies), sum(map(len, texts))
-        return bodies if len(texts) == self.frames and all(texts) else None
+    @property
+    def deadline(self) -> float | None:
+        """When what is held must leave; None while nothing is."""
+        return self._pace.due_at if self._held else None
 
-    def hold(self, events: Sequence[Event | Carried]) -> None:
-        """Take over what a batcher has held."""
-        self.held = [_body(event) for event in events]
+    def begin(self, batcher: Batcher, number: Callable[[bytes], bytes] | None) -> None:
+        """
+        Hold from now on what *batcher* holds, which this run continues.
 
-    def release(self, count: int) -> Delta | Carried:
-        """Give up what is held, *count* deltas, as one event."""
-        body, event = b"".join(self.held), self.event
-        self.held = []
+        Args:
+            number: Gives an event its id; None where events have none.
+        """
+        self._number = number
+        self._pace = batcher.pace
+        self._held = [_body(event) for event in batcher.release()]
+
+    def end(self, batcher: Batcher) -> None:
+        """Give *batcher* back what is held, as one event."""
+        if not self._held:
+            return
+        body, event, count = b"".join(self._held), self.event, self._pace.count
+        self._held = []
         if isinstance(event, Carried):
-            return replace(event, body=body, count=count)
-        return with_text(event, _decode_text(b'"%b"' % body), count)
+            batcher.hold(replace(event, body=body, count=count))
+        else:
+            batcher.hold(with_text(event, decode_text(b'"%b"' % body), count))
+
+    def flush(self, now: float) -> bytes:
+        """Return what is held, as one event."""
+        if not self._held:
+            return b""
+        count, self._pace.count, self._pace.written_at = self._pace.count, 0, now
+        return self._write(b"", count, now)
+
+    def _send(self, body: bytes, now: float) -> bytes:
+        leaving = self._pace.add(now)
+        if leaving is None:
+            self._held.append(body)
+            return b""
+        return self._write(body, leaving, now)
+
+    def _write(self, body: bytes, count: int, now: float) -> bytes:
+        """Return the event of what is held and *body*, *count* deltas."""
+        if held := self._held:
+            held.append(body)
+            body = b"".join(held)
+            held.clear()
+        stats = self._stats
+        stats.sent_deltas += count
+        stats.events_out += 1
+        metadata = stats.running(now, None) if self._has_metadata else b""
+        event = b"".join((self._before, body, self._between, metadata, self._after))
+        return event if self._number is None else self._number(event)
+
+    # ---- counting ------------------------------------------------------------------------------
+
+    def settle(self) -> int:
+        """Book what has come since the last time; return the frames."""
+        frames, stats = self._frames, self._stats
+        if frames:
+            stats.bytes_in += self._bytes
+            self._max_bytes -= self._bytes
+            stats.events_in += frames
+            stats.deltas += frames
+            stats.generated_bytes += self._bytes_text
+            self.total += frames
+            self._frames = self._bytes = self._bytes_text = 0
+        return frames
 
 
 def _body(event: Event | Carried) -> bytes:

@@ -52,6 +52,12 @@ class Dialect(Protocol):
     it need not be shown them.
     """
 
+    pads: ClassVar[bool]
+    """Payloads are padded with blanks before the last brace."""
+
+    volatile: ClassVar[tuple[str, ...]]
+    """Members that differ from frame to frame and say nothing (a time, padding)."""
+
     def decode(self, frame: Frame) -> list[Event]:
         """
         Return what *frame* says, in the order in which a reader must act on it.

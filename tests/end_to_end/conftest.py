@@ -8,6 +8,7 @@ has none running, and this process holds no descriptor and no task more than bef
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from ssegate import logs
+
 from . import leaks, realserver
+from .logbook import Log
 from .processes import RunningGate, started
 
 if TYPE_CHECKING:
@@ -151,3 +155,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[realserver.Llama
             yield server
     except realserver.Missing as exc:
         pytest.skip(f"the real llama.cpp server cannot run here: {exc}")
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Iterator[Log]:
+    """The whole log of this process, at the level that says most; JSON unless the test asks otherwise."""
+    stream = Log()
+    level = logging.getLogger().level
+    logs.configure("debug", getattr(request, "param", "json"), stream)
+    yield stream
+    logs.shutdown()
+    logging.getLogger().setLevel(level)

@@ -50,6 +50,10 @@ class Peer:
         self.sent = 0
         """Bytes that were taken by the system."""
 
+    async def head(self) -> bytes:
+        """Read the head of one request; its body stays where it is."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
     async def request(self) -> bytes:
         """Read one request whole; empty at the end of the connection."""
         try:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ssegate.simulate import Behaviour
 
-from .asking import Answer, ask, serving
+from .asking import Answer, ask, everything_to, serving
 
 CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
 TOO_LONG = "This model's maximum context length is 8192 tokens, your messages are longer."
@@ -63,6 +63,98 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body["error"].keys() == {"message", "type", "param", "code"}
             assert (body["error"]["type"], body["error"]["code"]) == ("invalid_request_error", "bad_request")
             assert body["error"]["param"] is None
+
+
+UNWANTED = [
+    # route, method, path, shape – no stream is wanted
+    ({}, "GET", "/v1/models", "openai"),
+    ({}, "DELETE", "/v1/files/1", "openai"),
+    ({}, "GET", "/v1/chat/completions", "openai"),
+    ({}, "GET", "/v1/messages", "anthropic"),
+    ({}, "POST", "/v1/messages/count_tokens", "anthropic"),
+    ({}, "GET", "/api/tags", "ollama"),
+    ({}, "GET", "/things", "openai"),
+    ({"output": "same"}, "GET", "/v1/models", "openai"),
+    ({"output": "native"}, "GET", "/v1/models", "native"),
+    ({"output": "openai"}, "GET", "/api/tags", "openai"),
+    (
+        {"from_prompt": {"body": {"p": "{prompt}"}, "default": "a"}},
+        "GET",
+        "/v1/models?stream=false",
+        "native",
+    ),
+]
+
+
+@pytest.mark.parametrize(("route", "method", "path", "shape"), UNWANTED)
+@pytest.mark.parametrize("why", ["upstream", "draining"])
+async def test_errors_where_no_stream_is_wanted(
+    gate: Any, simulator: Any, route: dict[str, Any], method: str, path: str, shape: str, why: str
+):
+    """Its path tells whose client asks, unless the route says what it speaks; whoever it is that refuses."""
+    upstream = await simulator(Behaviour(fault="refuse"))
+    running = await gate(everything_to(upstream.url, **route))
+    if why == "draining":
+        running.begin_drain()
+
+    answer = await ask(running.url, path, method=method)
+
+    code = "upstream_connect" if why == "upstream" else "draining"
+    assert answer.status == (502 if why == "upstream" else 503)
+    match shape:
+        case "native":
+            assert (answer.json.keys(), answer.json["code"]) == ({"error", "type", "code"}, code)
+        case "openai":
+            assert (answer.json.keys(), answer.json["error"]["code"]) == ({"error"}, code)
+        case "anthropic":
+            assert answer.json["type"] == "error"
+            assert answer.json["error"].keys() == {"type", "message"}
+        case "ollama":
+            assert isinstance(answer.json["error"], str)
+            assert answer.json.keys() == {"error"}
+
+
+async def test_a_get_that_wants_a_stream_hears_native(gate: Any, simulator: Any):
+    """Who asks for a stream by GET is a page: its errors are what its events would be."""
+    upstream = await simulator(Behaviour(fault="refuse"))
+    running = await gate(config(upstream.url))
+
+    answer = await ask(running.url, f"{CHAT}?stream=true", method="GET")
+
+    assert (answer.status, answer.json["code"]) == (502, "upstream_connect")
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        ("/v1/chat", {"id", "message"}),
+        ("/v2/chat", {"id", "message"}),
+        ("/generate_stream", {"error", "error_type"}),
+        ("/ml/v1/text/generation_stream", {"errors", "trace", "status_code"}),
+        ("/v1/predictions", {"detail", "status"}),
+    ],
+)
+async def test_a_refusal_has_the_shape_of_the_path(gate: Any, simulator: Any, path: str, members: set[str]):
+    """Clients of Cohere, TGI, watsonx and Replicate read their own error too."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url, "same"))
+
+    answer = await ask(running.url, path, b"{", headers={"Content-Type": "application/json"})
+
+    assert answer.status == 400
+    assert answer.json.keys() == members
+    assert b"JSON" in answer.body
+
+
+async def test_an_error_of_llama_cpp_has_the_status_for_code(gate: Any, simulator: Any):
+    """Its own path is told from OpenAI's."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url, "same"))
+
+    answer = await ask(running.url, "/completion", b"{", headers={"Content-Type": "application/json"})
+
+    assert answer.json["error"].keys() == {"code", "message", "type"}
+    assert (answer.json["error"]["code"], answer.json["error"]["type"]) == (400, "invalid_request_error")
 
 
 async def test_no_route_is_told_in_openais_shape(gate: Any, simulator: Any):

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from .asking import Answer, Served, ask, serving
+from .asking import Answer, Served, answering, ask, everything_to, serving
 
 CHAT = "/v1/chat/completions"
 STREAM = (
@@ -143,11 +143,28 @@ async def test_codings_are_not_asked_for(through: Asker):
     assert seen.headers.getall("Accept-Encoding") == ["identity"]
 
 
-async def test_our_own_headers_stay(through: Asker):
-    """The stream's id is between client and gate."""
-    seen, _ = await through({"X-Stream-ID": "0123456789abcdef012345"})
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_headers_of_a_stream_stay_where_there_is_one(gate: Any, wanted: bool):
+    """The stream's id and the last event's are between client and gate; without a stream they pass."""
+    sent = {"X-Stream-ID": "0123456789abcdef012345", "Last-Event-ID": "7"}
 
-    assert "X-Stream-ID" not in seen.headers
+    seen, _ = await Asker(gate, wanted)(sent)
+
+    assert {name: seen.headers[name] for name in sent if name in seen.headers} == ({} if wanted else sent)
+
+
+async def test_a_feed_that_is_resumed_elsewhere(gate: Any):
+    """An upstream's own event stream, asked for without ``stream=true``, hears where its reader was."""
+    body = b"id: 8\ndata: next\n\n"
+    async with serving(answering(body=body, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(everything_to(upstream.url))
+        answer = await ask(
+            running.url, "/feed?stream_id=f&last=7", method="GET", headers={"Last-Event-ID": "7"}
+        )
+
+    [request] = upstream.requests
+    assert (answer.status, answer.body) == (200, body)
+    assert (request.headers["Last-Event-ID"], request.target) == ("7", "/feed?stream_id=f&last=7")
 
 
 FIVE = [

@@ -43,6 +43,7 @@ async def test_wanted_but_no_stream_passes(gate: Any, name: str):
             body, headers.get("Content-Encoding")
         )
         assert answer.header("Content-Type") == headers["Content-Type"]
+        assert answer.header("X-Request-ID")
 
 
 def plain(body: bytes, coding: str | None) -> bytes:

@@ -16,10 +16,13 @@ from aiohttp import web
 
 from ssegate.simulate import Behaviour
 
-from .asking import CHAT, answering, ask, connected, everything_to, serving
+from .asking import CHAT, STREAM, answering, ask, code_of, connected, error_of, everything_to, serving
+from .logbook import Log
+from .scripted import Peer, chunk, scripted
 
 MEGABYTE = 1 << 20
 IMAGE = b"\x89PNG\r\n\x1a\n" + os.urandom(5 * MEGABYTE)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SSE_BODY = b': hello\r\ndata: {"choices":[]}\r\n\r\ndata: [DONE]\n\n: and more\n'
 
 
@@ -102,6 +105,43 @@ async def test_head_has_the_headers_and_no_body(gate: Any):
     assert [request.method for request in upstream.requests] == ["HEAD", "GET"]
 
 
+async def test_head_wants_no_stream(gate: Any):
+    """HEAD has no body, whatever it asks for: it passes, and its connection stays usable."""
+    async with serving(answering(body=SSE_BODY, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(everything_to(upstream.url, output="native"))
+        async with connected(running.url) as connection:
+            answers = [await connection.ask(f"{CHAT}?stream=true", method="HEAD") for _ in range(2)]
+
+    for answer in answers:
+        assert (answer.status, answer.header("Content-Length")) == (200, str(len(SSE_BODY)))
+        assert answer.header("Content-Type") == "text/event-stream"
+        assert "X-Stream-ID" not in answer.headers
+    assert [request.target for request in upstream.requests] == [f"{CHAT}?stream=true"] * 2
+
+
+async def test_a_stale_connection_is_replaced_once(gate: Any):
+    """A pooled connection that dies under a request is replaced; the answer's coding stays untouched."""
+    coded = gzip.compress(b'{"a": 1}')
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(coded)
+    served: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while request := await peer.request():
+            served.append(request)
+            if len(served) == 2:
+                return  # closed under the hands of who has just asked
+            await peer.say(head + coded)
+
+    async with scripted(script) as upstream:
+        running = await gate(everything_to(upstream.url))
+        answers = [await ask(running.url, CHAT, {"stream": False}) for _ in range(2)]
+
+    assert [(answer.status, answer.header("Content-Encoding")) for answer in answers] == [(200, "gzip")] * 2
+    assert [answer.body for answer in answers] == [coded] * 2
+    assert len(served) == 3
+    assert len(upstream.peers) == 2
+
+
 async def test_the_list_of_models(gate: Any, simulator: Any):
     """``GET /v1/models`` works as with the upstream itself: clients ask it first."""
     upstream = await simulator()
@@ -112,8 +152,8 @@ async def test_the_list_of_models(gate: Any, simulator: Any):
     assert (through.status, through.body) == (200, direct.body)
 
 
-async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any):
-    """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it."""
+async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: Any, log: Log):
+    """The JSON of ``"stream": false`` passes as the upstream wrote it, its request id with it and logged."""
     upstream = await simulator(Behaviour(tokens=9))
     running = await gate(everything_to(upstream.url))
 
@@ -122,6 +162,10 @@ async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: An
     assert answer.json["choices"][0]["message"]["content"]
     assert answer.json["usage"]["completion_tokens"] == 9
     assert str(answer.header("X-Request-ID")).startswith("req_")
+    log.whole()
+    [line] = log.lines("request")
+    assert (line["status"], line["bytes_out"]) == (200, len(answer.body))
+    assert line["upstream_request_id"] == answer.header("X-Request-ID")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
@@ -174,16 +218,54 @@ async def test_a_body_without_a_type_is_read_if_it_is_json(gate: Any):
     assert [request.body for request in upstream.requests] == [b'{"y":2,"x":1}', b"\x89PNG"]
 
 
-async def test_compressed_json_passes_as_it_is(gate: Any):
-    """A body in a content coding is not read: it passes, coding and all."""
-    body = gzip.compress(json.dumps({"stream": False}).encode())
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    async with serving(answering(text="ok")) as upstream:
-        running = await gate(everything_to(upstream.url))
-        await ask(running.url, CHAT, body, headers=headers)
+CODED = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+WISH = gzip.compress(json.dumps({"stream": True}).encode())
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api/chat", "/ask"])
+async def test_compressed_json_passes_as_it_is(gate: Any, path: str):
+    """A body in a content coding is not read: it passes, coding and all, and what it wishes is not known."""
+    async with serving(answering(body=SSE_BODY, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(
+            f"""
+            upstreams: {{up: {{url: "{upstream.url}"}}}}
+            routes: [{{path: /ask, output: native}}, {{path: /*}}]
+            """
+        )
+        answer = await ask(running.url, path, WISH, headers=CODED)
 
     [request] = upstream.requests
-    assert (request.body, request.headers["Content-Encoding"]) == (body, "gzip")
+    assert (request.body, request.headers["Content-Encoding"]) == (WISH, "gzip")
+    assert (answer.status, answer.body) == (200, SSE_BODY)
+
+
+@pytest.mark.parametrize("path", [f"{CHAT}?stream=true", "/v1beta/models/g:streamGenerateContent"])
+async def test_compressed_json_may_ask_for_a_stream_by_its_path(gate: Any, path: str):
+    """Path and query alone say whether a stream is wanted of a body that is not read; it stays as it is."""
+    async with serving(answering(body=STREAM, headers={"Content-Type": "text/event-stream"})) as upstream:
+        running = await gate(everything_to(upstream.url, output="native"))
+        answer = await ask(running.url, path, WISH, headers=CODED)
+
+    [request] = upstream.requests
+    assert (request.body, request.headers["Content-Encoding"]) == (WISH, "gzip")
+    assert b'data: {"token":"Hello","finished":false' in answer.body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "Deflate", "identity, gzip"])
+async def test_a_compressed_prompt_is_refused(gate: Any, coding: str):
+    """Where a prompt is read out of the body, a coded one is told why it is of no use."""
+    async with serving(answering(text="ok")) as upstream:
+        running = await gate(everything_to(upstream.url, from_prompt={"body": {"p": "{prompt}"}}))
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        refused = await ask(running.url, "/ask", gzip.compress(b'{"prompt": "a"}'), headers=headers)
+        plain = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+        read = await ask(running.url, "/ask", b'{"prompt": "a", "stream": false}', headers=plain)
+
+    assert (refused.status, code_of(refused)) == (400, "bad_request")
+    assert "compressed" in error_of(refused)["error"]
+    assert read.status == 200
+    [request] = upstream.requests
+    assert request.json == {"p": "a", "stream": False}
 
 
 BIG = 48 * MEGABYTE
@@ -268,22 +350,44 @@ async def test_a_download_is_read_no_faster_than_the_client_takes_it(gate: Any):
     assert digest.hexdigest() == hashlib.sha256(BLOCK * (BIG // len(BLOCK))).hexdigest()
 
 
-async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any):
-    """When the upstream's connection breaks in mid-body, so does the client's: no part looks whole."""
+HALF = b'{"a": 1'
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+BROKEN: dict[str, tuple[bytes, bytes | None]] = {
+    # what comes, and what after it; None: a reset
+    "end between chunks": (CHUNKED + chunk(HALF), b""),
+    "end in a chunk": (CHUNKED + b"ff\r\n" + HALF, b""),
+    "no chunk": (CHUNKED + chunk(HALF), b"zz\r\n"),
+    "too short": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, b""),
+    "reset between chunks": (CHUNKED + chunk(HALF), None),
+    "reset in a length": (HEAD + b"Content-Length: 100\r\n\r\n" + HALF, None),
+    "reset before the close": (HEAD + b"\r\n" + HALF, None),
+}
 
-    async def breaking(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        await response.write(b'{"a": 1')
-        assert request.transport is not None
-        request.transport.close()
-        return response
 
-    async with serving(breaking) as upstream:
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("how", list(BROKEN))
+async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any, log: Log, how: str, version: str):
+    """When the upstream's body breaks off, so does the client's, of whatever version: no part looks whole."""
+    comes, after = BROKEN[how]
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(comes)
+        await asyncio.sleep(0.05)  # so that it is read: a reset overtakes what was not
+        if after is None:
+            peer.reset()
+        else:
+            await peer.say(after)
+
+    async with scripted(script) as upstream:
         running = await gate(everything_to(upstream.url))
-        answer = await ask(running.url, "/x", method="GET")
+        answer = await ask(running.url, "/x", method="GET", version=version)
 
     assert (answer.status, answer.is_whole) == (200, False)
+    log.whole()
+    [line] = log.lines("request")
+    assert line["code"] == ("upstream_protocol" if how == "no chunk" else "upstream_truncated")
+    assert line["bytes_out"] == len(HALF)
 
 
 @pytest.mark.parametrize(("limit", "status"), [("total", 504), ("idle", None)])
@@ -312,4 +416,4 @@ async def test_clocks_run_on_answers_that_pass(gate: Any, limit: str, status: in
     if status is None:
         assert (answer.body, answer.is_whole) == (b"half", False)
     else:
-        assert (answer.status, answer.json["code"]) == (status, "total_timeout")
+        assert (answer.status, code_of(answer)) == (status, "total_timeout")

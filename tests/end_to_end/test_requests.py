@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from ssegate.simulate import Behaviour
 
+from . import leaks
 from .asking import CHAT, JSON, STREAM, answering, ask, everything_to, serving
+from .scripted import Peer, chunk, scripted
 
 HI = {"messages": []}
 STREAMING = answering(body=STREAM, headers={"Content-Type": "text/event-stream"})
@@ -146,6 +149,42 @@ async def test_set_default_unset_and_models(gate: Any, simulator: Any):
     assert second == {"model": "slow", "top_p": 0.5, "stream": False} | ours
 
 
+@pytest.mark.parametrize("output", ["native", "openai"])
+async def test_choices_that_the_route_sets(gate: Any, output: str):
+    """As many choices are waited for as the upstream was asked for, not as the client said."""
+
+    def said(index: int, text: str, finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": {"content": text} if text else {}, "finish_reason": finish}
+        return b"data: %b\n\n" % json.dumps({"id": "c1", "choices": [choice]}).encode()
+
+    async def script(peer: Peer) -> None:
+        asked.append(await peer.request())
+        await peer.stream(said(0, "A"), said(0, "", "stop"), end=False)
+        await asyncio.sleep(2.2)  # longer than the gate waits for a usage after the last finish
+        await peer.say(chunk(said(1, "B") + said(1, "", "length") + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    asked: list[bytes] = []
+    async with scripted(script) as upstream:
+        running = await gate(everything_to(upstream.url, output=output, set={"n": 2}))
+        answer = await ask(running.url, CHAT, {"stream": True, "n": 1})
+
+    assert b'"n":2' in asked[0]
+    assert answer.is_whole
+    payloads = [line[6:] for line in answer.body.decode().split("\n") if line.startswith("data: {")]
+    events = [json.loads(payload) for payload in payloads]
+    if output == "native":
+        tokens = [(event.get("choice", 0), event["token"]) for event in events if event.get("token")]
+        assert [event.get("finish_reason") for event in events][-2:] == ["length", "stop"]
+        assert [event["finished"] for event in events] == [False] * (len(events) - 1) + [True]
+    else:
+        choices = [choice for event in events for choice in event["choices"]]
+        tokens = [(one["index"], one["delta"]["content"]) for one in choices if one["delta"].get("content")]
+        assert {one["index"]: one["finish_reason"] for one in choices} == {0: "stop", 1: "length"}
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+    assert tokens == [(0, "A"), (1, "B")]
+    assert leaks.outcomes(await gate.metrics(running)) == {"completed": 1}
+
+
 async def test_what_the_gate_does_not_know_is_not_harmed(gate: Any, simulator: Any):
     """Unknown keys, big and odd numbers and escapes reach the upstream as the client wrote them."""
     upstream = await simulator(Behaviour(tokens=2))
@@ -173,11 +212,12 @@ async def test_what_the_gate_does_not_know_is_not_harmed(gate: Any, simulator: A
         ("/p?stream=false&key=abc", "/p?stream=false&key=abc"),
         ("/p;v=1/q:r@s,t?a=[1]&b={2}|", "/p;v=1/q:r@s,t?a=[1]&b={2}|"),
         ("//double//slash", "//double//slash"),
-        ("/p?stream_id=0123456789abcdef012345&a=1", "/p?a=1"),
+        ("/p?stream_id=mine&a=1", "/p?stream_id=mine&a=1"),
+        ("/p?stream=true&stream_id=0123456789abcdef012345&a=1", "/p?stream=true&a=1"),
     ],
 )
 async def test_path_and_query_arrive_untouched(gate: Any, target: str, kept: str):
-    """Path and query are the upstream's to read: not decoded, sorted or cleaned, but for our own name."""
+    """Path and query are the upstream's to read: not decoded, sorted or cleaned, but for a stream's id."""
     async with serving(STREAMING) as upstream:
         running = await gate(everything_to(upstream.url))
         answer = await ask(running.url, target, method="GET")

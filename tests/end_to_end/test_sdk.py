@@ -20,7 +20,7 @@ from wire.recordings import STREAMS, Recording, recording, recordings
 
 from ssegate.simulate import Behaviour, Simulator
 
-from .asking import Upstream, serving
+from .asking import Upstream, everything_to, serving
 from .sdk_reading import Reading, read
 
 MESSAGES: Any = [{"role": "user", "content": "What is said here?"}]
@@ -320,6 +320,24 @@ async def test_nobody_listening_is_told_at_once(simulator, gate, caller: Caller)
         await caller.chat(url)
 
     assert (raised.value.status_code, raised.value.code) == (502, "upstream_connect")
+
+
+async def test_the_list_of_models_fails_in_words(simulator, gate, caller: Caller):
+    """Also where no stream is in play, the exception carries our code and message."""
+    closed = await simulator(Behaviour(fault="refuse"))
+    running = await gate(everything_to(closed.url))
+
+    with pytest.raises(openai.APIStatusError) as caught:
+        await caller.at(running.url).models.list()
+
+    assert (caught.value.status_code, caught.value.code) == (502, "upstream_connect")
+    assert "'up' refused the connection" in caught.value.message
+    assert caught.value.body == {
+        "message": "upstream 'up' refused the connection or cannot be reached",
+        "type": "upstream_error",
+        "param": None,
+        "code": "upstream_connect",
+    }
 
 
 async def test_an_upstreams_429_keeps_its_retry_after(simulator, gate, caller: Caller):

@@ -8,20 +8,17 @@ is the caller's to read. The log and the metrics never hold it.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import logging
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 from simulate.peer import Heard, talk, until
 
-from ssegate import logs
 from ssegate.simulate import FAULTS, Behaviour
 
+from .logbook import Log
 from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, sse
 
 PATH = "/v1/chat/completions"
@@ -37,7 +34,7 @@ upstreams:
   up:
     url: "{url}"
     {headers}
-defaults: {{heartbeat: off, hold: {hold}, timeouts: {{first_token: 300ms, idle: 200ms, total: 600ms}}}}
+defaults: {{heartbeat: off, hold: {hold}, timeouts: {{first_token: 1200ms, idle: 600ms, total: 2s}}}}
 routes:
   - {{path: {path}, output: {output}}}
   - {{path: /*, output: same}}
@@ -51,23 +48,6 @@ def config(
 ) -> str:
     headers = OWN if own else "verify: true"
     return CONFIG.format(url=url, headers=headers, output=output, hold=hold, path=PATH, form=form)
-
-
-class Log(io.BytesIO):
-    """Every byte that is logged, also after ``close``."""
-
-    def close(self) -> None: ...
-
-
-@pytest.fixture
-def log(request: pytest.FixtureRequest) -> Iterator[Log]:
-    """The whole log of this process, at the level that says most."""
-    stream = Log()
-    level = logging.getLogger().level
-    logs.configure("debug", getattr(request, "param", "json"), stream)
-    yield stream
-    logs.shutdown()
-    logging.getLogger().setLevel(level)
 
 
 async def shown(running: Any) -> bytes:
@@ -85,11 +65,6 @@ async def reload(running: Any) -> bytes:
     target = f"{running.admin_url}/-/reload"
     async with aiohttp.ClientSession() as session, session.post(target) as answer:
         return await answer.read()
-
-
-def logged(log: Log) -> bytes:
-    logs.shutdown()
-    return log.getvalue()
 
 
 def assert_silent(*where: bytes, about: tuple[str, ...] = SECRETS) -> None:
@@ -119,7 +94,7 @@ async def test_no_fault_tells_a_secret(output: str, log: Log, gate: Any, simulat
     metrics = await shown(running)
     assert any(CREDENTIAL in str(request.headers) for request in upstream.requests), "it was used"
     assert not any(CALLER in f"{request.headers} {request.query}" for request in upstream.requests)
-    said = logged(log)
+    said = log.whole()
     assert said.count(b"outcome") >= len(FAULTS), "the log was looked at"
     assert_silent(said, metrics, *(one.raw for one in heard))
 
@@ -135,7 +110,7 @@ async def test_refused_connections_tell_no_secret(log: Log, gate: Any, simulator
     heard = [await ask(running.url) for running in gates]
 
     assert [one.status for one in heard] == [502] * 3
-    assert_silent(logged(log), *[await shown(running) for running in gates], *(one.raw for one in heard))
+    assert_silent(log.whole(), *[await shown(running) for running in gates], *(one.raw for one in heard))
 
 
 # Upstreams that echo what they were sent
@@ -176,7 +151,7 @@ async def test_an_echo_in_an_error(status: bytes, shape: str, log: Log, gate: An
                     assert_silent(heard.raw)
                 elif status[:1] == b"4" and output == "native":
                     assert "***" in heard.body.decode() or own is False, "the upstream's message is passed on"
-    assert_silent(logged(log))
+    assert_silent(log.whole())
 
 
 @pytest.mark.parametrize("hold", ["5s", "0s"])
@@ -199,7 +174,7 @@ async def test_an_echo_in_the_stream(after: bytes, hold: str, log: Log, gate: An
                 assert b"error" in heard.body
                 assert_silent(heard.raw, about=(CREDENTIAL, CALLER))
                 assert_silent(await shown(running))
-    assert_silent(logged(log))
+    assert_silent(log.whole())
 
 
 @pytest.mark.parametrize(
@@ -231,7 +206,7 @@ async def test_an_echo_in_something_else(said: bytes, log: Log, gate: Any):
 
         assert heard.status == 502
         assert_silent(heard.raw, await shown(running), about=(CREDENTIAL, CALLER))
-    assert_silent(logged(log), about=(CREDENTIAL, CALLER))
+    assert_silent(log.whole(), about=(CREDENTIAL, CALLER))
 
 
 @pytest.mark.parametrize("log", ["json", "console"], indirect=True)
@@ -248,7 +223,7 @@ async def test_a_prompt_in_what_cannot_be_read(log: Log, gate: Any):
             running = await gate(config(upstream.url, output=output))
             await ask(running.url)
             assert_silent(await shown(running))
-    assert_silent(logged(log))
+    assert_silent(log.whole())
 
 
 # What passes through
@@ -269,7 +244,7 @@ async def test_passing_through_tells_no_secret(log: Log, gate: Any, simulator: A
         ask(running.url, f"/v1/{PROMPT}"),
     )
 
-    assert_silent(await shown(running), logged(log))
+    assert_silent(await shown(running), log.whole())
     assert_silent(*(one.raw for one in heard), about=(CREDENTIAL, CALLER))
 
 
@@ -315,7 +290,7 @@ async def test_a_malformed_request_is_not_repeated(what: str, log: Log, gate: An
             heard.raw += await client.rest()
 
         assert_silent(heard.raw, await shown(running))
-    assert_silent(logged(log))
+    assert_silent(log.whole())
 
 
 async def test_a_prompt_in_the_query(log: Log, gate: Any, simulator: Any):
@@ -340,7 +315,7 @@ async def test_a_prompt_in_the_query(log: Log, gate: Any, simulator: Any):
 
     assert all(request.path == PATH and not request.query for request in upstream.requests)
     assert PROMPT in upstream.requests[0].body.decode()
-    assert_silent(await shown(running), logged(log), *(one.raw for one in heard))
+    assert_silent(await shown(running), log.whole(), *(one.raw for one in heard))
 
 
 # Of the gate itself
@@ -360,7 +335,7 @@ async def test_a_live_stream_shows_no_secret(log: Log, gate: Any, simulator: Any
             said = b"" if feed.status == 404 else await feed.content.readuntil(b"\n\n")
 
     assert b'"model"' in rows
-    assert_silent(rows, said, logged(log))
+    assert_silent(rows, said, log.whole())
 
 
 async def test_a_process_tells_no_secret(run_gate: Any, simulator: Any):
@@ -432,4 +407,4 @@ async def test_a_stream_that_works_is_not_logged_in_words(log: Log, gate: Any):
 
         assert answer in heard.body.decode()
         assert_silent(await shown(running), about=(*SECRETS, answer))
-    assert_silent(logged(log), about=(*SECRETS, answer))
+    assert_silent(log.whole(), about=(*SECRETS, answer))

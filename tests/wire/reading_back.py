@@ -325,3 +325,92 @@ def assistants(body: bytes) -> Answer:
             answer.usage = said["usage"]
             answer.first.finish_reason = said["status"]
     return answer
+
+
+def tgi(body: bytes) -> Answer:
+    """Read a token an event, the last of them with the whole text or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        assert (said.get("generated_text") is not None or "error" in said) is is_last
+        _add_metadata(answer, said)
+        if "error" in said:
+            answer.error = {"message": said["error"], "type": said["error_type"]}
+        else:
+            answer.first.text += "" if said["token"]["special"] else said["token"]["text"]
+            answer.first.finish_reason = (said["details"] or {}).get("finish_reason")
+    return answer
+
+
+def llamacpp(body: bytes) -> Answer:
+    """Read llama.cpp's own events, the last of them with ``stop`` or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        assert (said.get("stop") is True or "error" in said) is is_last
+        _add_metadata(answer, said)
+        if "error" in said:
+            answer.error = said["error"]
+        else:
+            answer.first.text += said["content"]
+            answer.first.finish_reason = said.get("stop_type")
+    return answer
+
+
+def watsonx(body: bytes) -> Answer:
+    """Read watsonx.ai's events, the last of them with a reason to stop or an error."""
+    answer = Answer()
+    events = [loads(block["data"]) for block in blocks(body)]
+    for at, said in enumerate(events):
+        is_last = at == len(events) - 1
+        _add_metadata(answer, said)
+        if "errors" in said:
+            assert is_last
+            (answer.error,) = said["errors"]
+            continue
+        (result,) = said["results"]
+        assert (result["stop_reason"] != "not_finished") is is_last
+        answer.first.text += result["generated_text"]
+        answer.first.finish_reason = result["stop_reason"]
+    return answer
+
+
+def cohere(body: bytes) -> Answer:
+    """Read Cohere's chat: v2's events, or v1's lines."""
+    if not body.startswith(b"{"):
+        *events, last = [block["data"] for block in blocks(body)]
+        events = events if last == "[DONE]" else [*events, last]
+    else:
+        events = body.decode("utf-8", errors="strict").split("\n")
+        assert events.pop() == ""
+    answer = Answer()
+    for at, data in enumerate(events):
+        said = loads(data)
+        is_last = at == len(events) - 1
+        assert ((said.get("type") or said.get("event_type")) in ("message-end", "stream-end")) is is_last
+        _add_metadata(answer, said)
+        if is_last:
+            end = said.get("delta", said)
+            answer.first.finish_reason = end["finish_reason"]
+            answer.error = {"message": end["error"]} if "error" in end else None
+        elif "event_type" in said:
+            answer.first.text += said.get("text", "")
+        else:
+            _add_cohere(answer.first, said)
+    return answer
+
+
+def _add_cohere(message: Message, said: dict[str, Any]) -> None:
+    added = said.get("delta", {}).get("message", {})
+    match said["type"]:
+        case "content-start" | "content-delta":
+            message.text += added["content"].get("text", "")
+            message.reasoning += added["content"].get("thinking", "")
+        case "tool-call-start":
+            assert said["index"] == len(message.calls)
+            call = added["tool_calls"]
+            message.calls.append({"id": call["id"], **call["function"]})
+        case "tool-call-delta":
+            message.calls[said["index"]]["arguments"] += added["tool_calls"]["function"]["arguments"]

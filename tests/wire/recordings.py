@@ -91,6 +91,9 @@ _assistants_usage = named(
     "prompt_token_details.cached_tokens",
 )
 
+_cohere_usage = named("tokens.input_tokens", "tokens.output_tokens", (), "cached_tokens")
+
+
 READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "alibaba_chat": ("openai", _openai_usage),
     "anthropic_messages": ("anthropic", _anthropic_usage),
@@ -98,6 +101,8 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "azure_openai_responses": ("responses", _responses_usage),
     "bedrock_mantle_responses": ("responses", _responses_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
+    "cohere_v1": ("cohere", _cohere_usage),
+    "cohere_v2": ("cohere", _cohere_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
     "deepseek_responses": ("responses", _responses_usage),
@@ -105,6 +110,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "groq_chat": ("openai", _openai_usage),
     "hf_router_chat": ("openai", _openai_usage),
     "llamacpp_chat": ("openai", _openai_usage),
+    "llamacpp_completion": ("llamacpp", named("tokens_evaluated", "tokens_predicted")),
     "llamacpp_completions": ("openai", _openai_usage),
     "llamacpp_messages": ("anthropic", _anthropic_usage),
     "llamacpp_responses": ("responses", _responses_usage),
@@ -121,6 +127,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
     "nonstream_json/13-azure-200.json": ("responses", _responses_usage),
+    "nonstream_json/14-cohere-200.json": ("cohere", _cohere_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
@@ -136,9 +143,11 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "sglang_chat": ("openai", _openai_usage),
     "snowflake_chat": ("openai", _openai_usage),
     "tgi_chat": ("openai", _openai_usage),
+    "tgi_generate_stream": ("tgi", named("input_length", "generated_tokens")),
     "together_chat": ("openai", _openai_usage),
     "vllm_chat": ("openai", _openai_usage),
     "vllm_completions": ("openai", _openai_usage),
+    "watsonx": ("watsonx", named("input_token_count", "generated_token_count")),
     "writer_chat": ("openai", _openai_usage),
     "xai_chat": ("openai", _openai_usage),
     "xai_responses": ("responses", _responses_usage),
@@ -221,6 +230,12 @@ class Recording:
         """Its tool calls, without what only their vendor has."""
         known = ("id", "name", "arguments")
         return [{key: call[key] for key in known} for call in self.expected["tool_calls"]]
+
+    @property
+    def error_message(self) -> str | None:
+        """The upstream's own words for its error, if it reports one."""
+        error = self.expected["error"]
+        return error.get("message", error.get("error")) if error else None
 
     @property
     def usage(self) -> dict[str, int | None] | None:

@@ -6,6 +6,7 @@ from wire import reading_back
 from ssegate.wire.batching import Pace
 from ssegate.wire.events import Carried, Citation, Failure, Finish, Start, Text, ToolCall, Usage
 from ssegate.wire.formats import make
+from ssegate.wire.formats.same import SameEvents
 from ssegate.wire.outflow import Outflow
 from ssegate.wire.seams import Context
 from ssegate.wire.stats import Stats
@@ -93,6 +94,17 @@ def test_events_are_numbered_without_holes_and_heartbeats_are_not():
     ids = [block.get("id") for block in reading_back.blocks(body)]
     assert ids == ["st-1-1", None, "st-1-2", "st-1-3", "st-1-4"]
     assert reading_back.heartbeats(body) == 1
+
+
+def test_a_number_takes_the_place_of_the_upstream_s_id():
+    """A client can resume from one ID only, and it resumes here."""
+    kept, numbered = outflow(every=False), outflow(every=False, numbered=True)
+    for out in (kept, numbered):
+        out.format = SameEvents(CONTEXT)
+        out.add(Carried("output", b"a\nid: b", count=1, id="9:1"), 1.0)
+
+    assert kept.take() == b"id: 9:1\nevent: output\ndata: a\ndata: id: b\n\n"
+    assert numbered.take() == b"id: st-1-1\nevent: output\ndata: a\ndata: id: b\n\n"
 
 
 def test_lines_of_json_have_no_room_for_numbers():

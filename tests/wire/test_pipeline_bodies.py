@@ -170,6 +170,34 @@ ANSWERS = {
         "prompt_eval_count": 3,
         "eval_count": 2,
     },
+    "cohere": {
+        "id": "c",
+        "message": {"role": "assistant", "content": [{"type": "text", "text": "Hé"}]},
+        "finish_reason": "MAX_TOKENS",
+        "usage": {"tokens": {"input_tokens": 3, "output_tokens": 2}},
+    },
+    "tgi": {
+        "generated_text": "Hé",
+        "details": {"finish_reason": "length", "input_length": 3, "generated_tokens": 2},
+    },
+    "llamacpp": {
+        "content": "Hé",
+        "stop": True,
+        "stop_type": "limit",
+        "tokens_evaluated": 3,
+        "tokens_predicted": 2,
+    },
+    "watsonx": {
+        "model_id": "m",
+        "results": [
+            {
+                "generated_text": "Hé",
+                "stop_reason": "max_tokens",
+                "input_token_count": 3,
+                "generated_token_count": 2,
+            }
+        ],
+    },
 }
 
 
@@ -184,7 +212,9 @@ def test_a_complete_answer_becomes_a_stream_of_one_delta(output, dialect, indent
 
     answer = getattr(reading_back, dialect if output == "same" else output)(drive.body)
     assert answer.first.text == "Hé"
-    reasons = ("length", "max_tokens", "incomplete") if output == "same" else ("length",)
+    reasons = (
+        ("length", "max_tokens", "MAX_TOKENS", "limit", "incomplete") if output == "same" else ("length",)
+    )
     assert answer.first.finish_reason in reasons
     assert (drive.pipeline.stats.usage.input_tokens, drive.pipeline.stats.usage.output_tokens) == (3, 2)
     assert drive.pipeline.outcome == "completed"

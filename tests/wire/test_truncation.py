@@ -12,13 +12,13 @@ BODIES = [body for body in recordings() if not body.expected["error"]]
 OUTPUTS = ["native", "openai", "same"]
 
 
-ENDS = ("message_delta", "message_stop", "response.completed")
-"""Types of events that end an answer."""
-
-
 def reader(body, output):
     """What reads *output* back."""
     return getattr(reading_back, body.dialect if output == "same" else output)
+
+
+ENDS = {"message_delta", "message_stop", "message-end", "stream-end", "response.completed"}
+"""Types of events that end something."""
 
 
 def is_an_end(block):
@@ -33,9 +33,11 @@ def is_an_end(block):
         return True
     said = json.loads(data)
     reasons = [choice.get("finish_reason") for choice in said.get("choices") or ()]
-    is_last = said.get("done") is True or said.get("type") in ENDS
-    has_run = said.get("object") == "thread.run" and said["status"] == "completed"
-    return is_last or has_run or any(reasons)
+    is_last = said.get("done") is True or not ENDS.isdisjoint((said.get("type"), said.get("event_type")))
+    is_last = is_last or said.get("generated_text") is not None or said.get("stop") is True
+    is_last = is_last or (said.get("object") == "thread.run" and said["status"] == "completed")
+    reasons += [result["stop_reason"] != "not_finished" for result in said.get("results") or ()]
+    return is_last or any(reasons)
 
 
 def parted(body):

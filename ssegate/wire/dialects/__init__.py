@@ -7,11 +7,16 @@ from collections.abc import Callable
 from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.assistants import Assistants
 from ssegate.wire.dialects.auto import detect
+from ssegate.wire.dialects.cohere import Cohere
 from ssegate.wire.dialects.http_error import read_error
+from ssegate.wire.dialects.llamacpp import LlamaCpp
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
+from ssegate.wire.dialects.replicate import Replicate
 from ssegate.wire.dialects.responses import Responses
 from ssegate.wire.dialects.text import Text
+from ssegate.wire.dialects.tgi import TGI
+from ssegate.wire.dialects.watsonx import WatsonX
 from ssegate.wire.seams import Dialect
 
 __all__ = ["DIALECTS", "detect", "read_error"]
@@ -21,6 +26,11 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "responses": Responses,
     "anthropic": Anthropic,
     "ollama": Ollama,
+    "cohere": Cohere,
+    "tgi": TGI,
+    "llamacpp": LlamaCpp,
+    "replicate": Replicate,
+    "watsonx": WatsonX,
     "text": Text,
     "assistants": Assistants,  # no name of the configuration: auto finds it
 }

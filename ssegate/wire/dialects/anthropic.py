@@ -40,6 +40,7 @@ class Anthropic(JSONDialect[Data]):
 
     name: ClassVar[str] = "anthropic"
     may_miss_deltas = True
+    pads = True
     decoder = DATA
     carries_end_mark = False
 

@@ -7,6 +7,7 @@ come out empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,25 @@ MESSAGES = {
 }
 """Types of Anthropic's events; ``ping`` and ``error`` are not theirs alone."""
 
+COHERE = {
+    *("message-start", "message-end", "content-start", "content-delta", "content-end", "tool-plan-delta"),
+    *("tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end"),
+}
+"""Types of Cohere's v2 events."""
+
+COHERE_V1 = {
+    *("stream-start", "stream-end", "text-generation", "citation-generation"),
+    *("search-queries-generation", "search-results", "tool-calls-chunk", "tool-calls-generation"),
+}
+
+REPLICATE = ("output", "logs", "error", "done")
+REPLICATE_ID = re.compile(r"\d+:\d+", re.ASCII)
+
 
 def detect(frame: Frame) -> str | None:
     """Return the name of the dialect *frame* is in, or None if this frame alone does not tell."""
+    if _is_replicate(frame):
+        return "replicate"
     is_error = frame.event == "error"
     try:
         document = loads(frame.data)
@@ -42,6 +59,11 @@ def detect(frame: Frame) -> str | None:
         if speaks(document, frame):
             return name
     return None
+
+
+def _is_replicate(frame: Frame) -> bool:
+    """Its payloads are bare text, its IDs ``<Unix seconds>:<number>``."""
+    return frame.event in REPLICATE and REPLICATE_ID.fullmatch(frame.id) is not None
 
 
 def _is_openai(document: dict[str, Any], frame: Frame) -> bool:
@@ -68,6 +90,30 @@ def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
 def _is_ollama(document: dict[str, Any], frame: Frame) -> bool:
     answers = isinstance(document.get("message"), dict) or isinstance(document.get("response"), str)
     return answers and isinstance(document.get("done"), bool)
+
+
+def _is_cohere(document: dict[str, Any], frame: Frame) -> bool:
+    for name, kinds in (("type", COHERE), ("event_type", COHERE_V1)):
+        if isinstance(kind := document.get(name), str):
+            return kind in kinds
+    is_v2 = isinstance(document.get("message"), dict) and isinstance(document.get("finish_reason"), str)
+    return is_v2 or (isinstance(document.get("generation_id"), str) and isinstance(document.get("text"), str))
+
+
+def _is_tgi(document: dict[str, Any], frame: Frame) -> bool:
+    token = document.get("token")
+    is_token = isinstance(token, dict) and isinstance(token.get("text"), str)
+    return is_token or isinstance(document.get("generated_text"), str)
+
+
+def _is_llamacpp(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("content"), str) and isinstance(document.get("stop"), bool)
+
+
+def _is_watsonx(document: dict[str, Any], frame: Frame) -> bool:
+    results = document.get("results")
+    first = results[0] if isinstance(results, list) and results else None
+    return isinstance(first, dict) and isinstance(first.get("generated_text"), str)
 
 
 def _is_anthropic_error(document: dict[str, Any], frame: Frame) -> bool:
@@ -100,6 +146,14 @@ def _is_ollama_error(document: dict[str, Any], frame: Frame) -> bool:
     )
 
 
+def _is_tgi_error(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("error"), str) and isinstance(document.get("error_type"), str)
+
+
+def _is_watsonx_error(document: dict[str, Any], frame: Frame) -> bool:
+    return isinstance(document.get("errors"), list) and "trace" in document
+
+
 def _is_google(error: dict[str, Any]) -> bool:
     """Google's errors have an enum for a status: ``{"code": 404, "message": …, "status": "NOT_FOUND"}``."""
     status = error.get("status")
@@ -114,6 +168,10 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("responses", _is_responses),
     ("anthropic", _is_anthropic),
     ("ollama", _is_ollama),
+    ("cohere", _is_cohere),
+    ("tgi", _is_tgi),
+    ("llamacpp", _is_llamacpp),
+    ("watsonx", _is_watsonx),
     ("assistants", _is_assistants),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
@@ -123,5 +181,7 @@ ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("responses", _is_responses_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
+    ("tgi", _is_tgi_error),
+    ("watsonx", _is_watsonx_error),
 )
 """Errors, which are told apart by less; a dialect whose errors are not its own alone needs no line."""

@@ -45,6 +45,8 @@ class FrameDialect:
 
     name: ClassVar[str]
     may_miss_deltas: ClassVar[bool] = False
+    pads: ClassVar[bool] = False
+    volatile: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self._said: list[Event] = []  # by the last frame, for carry
@@ -64,7 +66,7 @@ class FrameDialect:
             return None
         data = frame.data.decode(errors="replace").encode()
         count = _count(self._said)
-        return Carried(frame.event, data, count=count, last=_ends(self._said, count))
+        return Carried(frame.event, data, count=count, last=_ends(self._said, count), id=frame.id)
 
     def _read(self, frame: Frame) -> list[Event]:
         """Return what *frame* says; its data may be empty."""
@@ -88,9 +90,6 @@ class JSONDialect(FrameDialect, Generic[Model]):
 
     carries_end_mark: ClassVar[bool] = True
     """False where the format that writes ``same`` writes an end mark of its own."""
-
-    volatile: ClassVar[tuple[str, ...]] = ()
-    """Members that differ from frame to frame and say nothing; see ``Carrier``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,13 +137,16 @@ class JSONDialect(FrameDialect, Generic[Model]):
         if _has_failed(said) or self._is_complete(model):
             return None
         carried = self._carrier.carry(event, payload(frame), None, _count(said))
+        carried.id = frame.id
         self._mark(carried, model)
         return carried
 
     def _carry_mark(self, frame: Frame) -> Carried | None:
         data = frame.data.strip()
         is_mark = frame.event != "error" and data.startswith(self.end_mark)
-        return Carried(frame.event, payload(frame), last=True) if is_mark and self.carries_end_mark else None
+        if not (is_mark and self.carries_end_mark):
+            return None
+        return Carried(frame.event, payload(frame), last=True, id=frame.id)
 
     def _events(self, model: Model, frame: Frame) -> list[Event]:
         """Return what *model*, read from *frame*, says."""

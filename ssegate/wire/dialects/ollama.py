@@ -62,7 +62,7 @@ class Ollama(JSONDialect[Line]):
     name: ClassVar[str] = "ollama"
     may_miss_deltas = True
     decoder = msgspec.json.Decoder(Line)
-    volatile = ("created_at",)
+    volatile: ClassVar[tuple[str, ...]] = ("created_at",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ class OpenAI(JSONDialect[Chunk]):
     name: ClassVar[str] = "openai"
     may_miss_deltas = True
     decoder = CHUNK
-    volatile = ("created", "obfuscation", "p")
+    volatile: ClassVar[tuple[str, ...]] = ("created", "obfuscation", "p")
     carries_end_mark = False
 
     def __init__(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ssegate.wire.events import FinishReason
+from ssegate.wire.events import Finish, FinishReason
 
-__all__ = ["finish_reason"]
+__all__ = ["Finishes", "finish_reason"]
 
 WORDS: dict[FinishReason, str] = {
     "stop": """
@@ -41,6 +41,9 @@ Source: googleapis, google/cloud/aiplatform/v1beta1/content.proto. The Developer
 from 5 on; nobody has been seen to ask it for them.
 """
 
+UNFINISHED = "not_finished"
+"""What watsonx says where others say nothing."""
+
 REASONS: dict[str, FinishReason] = {
     **{word: reason for reason, words in WORDS.items() for word in words.split()},
     **{str(number): reason for reason, numbers in NUMBERS.items() for number in numbers},
@@ -50,3 +53,21 @@ REASONS: dict[str, FinishReason] = {
 def finish_reason(upstream_reason: str | int) -> FinishReason:
     """Return our word for the vendor's, or for its number; ``other`` for one that is not known."""
     return REASONS.get(str(upstream_reason).lower(), "other")
+
+
+class Finishes:
+    """The finishes of one stream, each choice's told once; an upstream may repeat them."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+
+    def add(self, upstream_reason: object, choice: int = 0) -> list[Finish]:
+        """Return the finish of *choice*; nothing if it is known or *upstream_reason* is no word for one."""
+        is_word = isinstance(upstream_reason, (str, int)) and not isinstance(upstream_reason, bool)
+        if not is_word or upstream_reason == "" or choice in self._told:
+            return []
+        word = str(upstream_reason)
+        if word.lower() == UNFINISHED:
+            return []
+        self._told.add(choice)
+        return [Finish(finish_reason(word), word, choice)]

@@ -72,7 +72,7 @@ class Responses(JSONDialect[Data]):
     name: ClassVar[str] = "responses"
     may_miss_deltas = True
     decoder = DATA
-    volatile = ("sequence_number", "obfuscation")
+    volatile: ClassVar[tuple[str, ...]] = ("sequence_number", "obfuscation")
     carries_end_mark = False
 
     def __init__(self) -> None:

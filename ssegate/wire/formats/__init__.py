@@ -6,14 +6,17 @@ from collections.abc import Callable
 
 from ssegate.wire.formats.anthropic import Anthropic
 from ssegate.wire.formats.assistants import Assistants
+from ssegate.wire.formats.cohere import Cohere, CohereLines
 from ssegate.wire.formats.error_bodies import ERRORS, error_body
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
+from ssegate.wire.formats.replicate import Replicate
 from ssegate.wire.formats.responses import Responses
-from ssegate.wire.formats.same import SameOllama, SameText
+from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWatsonX
+from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
 
-__all__ = ["ERRORS", "FORMATS", "SAME", "error_body", "make"]
+__all__ = ["ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
 
 FORMATS: dict[str, Callable[[Context], Format]] = {
     "native": Native,
@@ -26,12 +29,24 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "responses": Responses,
     "anthropic": Anthropic,
     "ollama": SameOllama,
+    "cohere": Cohere,
+    "tgi": TGI,
+    "llamacpp": SameLlamaCpp,
+    "replicate": Replicate,
+    "watsonx": SameWatsonX,
     "text": SameText,
     "assistants": Assistants,
 }
 """What ``same`` is, by the name of the upstream's dialect."""
 
+SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {
+    ("cohere", "ndjson"): CohereLines,
+}
+"""What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 
-def make(output: str, dialect: str, context: Context) -> Format:
-    """Return a new format for one stream; *dialect*, as recognised, matters for ``same`` alone."""
-    return SAME[dialect](context) if output == "same" else FORMATS[output](context)
+
+def make(output: str, dialect: str, context: Context, framing: str = "") -> Format:
+    """Return a new format for a stream; *dialect* and *framing*, as recognised, matter for ``same`` alone."""
+    if output != "same":
+        return FORMATS[output](context)
+    return SAME_IN.get((dialect, framing), SAME[dialect])(context)

@@ -100,7 +100,8 @@ class Anthropic:
 
     def _carry(self, carried: Carried, metadata: bytes) -> bytes:
         self._has_carried = True
-        self._has_stopped = self._has_stopped or carried.event == "message_stop"
+        # Legacy completions have no end mark at all.
+        self._has_stopped = self._has_stopped or carried.event in ("message_stop", "completion")
         data = carried.head + carried.body + carried.tail
         if carried.event == "message_delta":
             data = with_key(data, b"ssegate", metadata)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "SSE", "encoded", "quoted", "with_key"]
+__all__ = ["DONE", "SSE", "encoded", "quoted", "sse_event", "with_key"]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
@@ -46,10 +46,18 @@ def with_key(document: bytes, key: bytes, value: bytes) -> bytes:
     (Anthropic pads its events so) are allowed.
     """
     head, brace, rest = document.rpartition(b"}")
-    if not value or not brace:
+    if not value or not brace or document[:1] != b"{":
         return document
     comma = b"" if head.rstrip().endswith(b"{") else b","
     return b'%b%b"%b":%b}%b' % (head, comma, key, value, rest)
+
+
+def sse_event(data: bytes, event: str = "", id: str = "") -> bytes:
+    """Return one Server-Sent Event; *data* of several lines takes as many fields."""
+    head = b"id: %b\n" % id.encode() if id else b""
+    if event:
+        head += b"event: %b\n" % event.encode()
+    return b"%bdata: %b\n\n" % (head, data.replace(b"\n", b"\ndata: "))
 
 
 def _whole(text: str) -> str:

@@ -46,6 +46,14 @@ _ANTHROPIC_TYPES = {
     529: "overloaded_error",
 }
 
+_LLAMACPP_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    501: "not_supported_error",
+    503: "unavailable_error",
+}
+
 _STREAM_ERROR = "stream_error"
 """Native's type of whatever ends a running stream."""
 
@@ -80,11 +88,42 @@ def _ollama(failure: Failure, status: int, request_id: str | None) -> dict[str, 
     return {"error": failure.message}
 
 
+def _cohere(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return _known(id=request_id) | {"message": failure.message}
+
+
+def _tgi(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = "overloaded" if status == 503 else "validation" if status < 500 else "generation"
+    if failure.code == "upstream_truncated":
+        ours = "incomplete_generation"
+    return {"error": failure.message, "error_type": failure.upstream_type or ours}
+
+
+def _llamacpp(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    ours = _LLAMACPP_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"code": status, "message": failure.message, "type": failure.upstream_type or ours}}
+
+
+def _replicate(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    return {"detail": failure.message, "status": status}
+
+
+def _watsonx(failure: Failure, status: int, request_id: str | None) -> dict[str, Any]:
+    code = failure.code if failure.upstream_code is None else failure.upstream_code
+    error = {"code": code, "message": failure.message}
+    return {"errors": [error], "trace": request_id or "", "status_code": status}
+
+
 ERRORS: dict[str, Callable[[Failure, int, str | None], dict[str, Any]]] = {
     "native": _native,
     "openai": _openai,
     "anthropic": _anthropic,
     "ollama": _ollama,
+    "cohere": _cohere,
+    "tgi": _tgi,
+    "llamacpp": _llamacpp,
+    "replicate": _replicate,
+    "watsonx": _watsonx,
 }
 """Shape → what makes its error object of a failure, an HTTP status and a request id."""
 

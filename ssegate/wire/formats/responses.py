@@ -16,7 +16,7 @@ import json
 from typing import Any, ClassVar
 
 from ssegate.wire.events import Carried, Event, Failure, Finish, FinishReason, Start, Usage
-from ssegate.wire.formats.encoding import SSE, encoded, with_key
+from ssegate.wire.formats.encoding import SSE, encoded, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.formats.responses_output import Output
 from ssegate.wire.seams import Context
@@ -117,8 +117,7 @@ class Responses:
         if carried.event in _STATES:
             self._state = carried
         self._has_ended = self._has_ended or carried.event in _ENDS
-        name = b"event: %b\n" % carried.event.encode() if carried.event else b""
-        return b"%bdata: %b\n\n" % (name, with_key(_payload(carried), b"ssegate", metadata))
+        return sse_event(with_key(_payload(carried), b"ssegate", metadata), carried.event)
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:
@@ -184,7 +183,7 @@ def _read(carried: Carried) -> dict[str, Any]:
 
 def _event(kind: str, members: dict[str, Any], number: int, metadata: bytes = b"") -> bytes:
     data = encoded({"type": kind, "sequence_number": number, **members})
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), with_key(data, b"ssegate", metadata))
+    return sse_event(with_key(data, b"ssegate", metadata), kind)
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

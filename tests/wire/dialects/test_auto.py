@@ -29,6 +29,17 @@ from ssegate.wire.events import Frame
         ({"model": "m", "message": {"content": ""}, "done": False}, "ollama"),
         ({"model": "m", "response": "", "done": True}, "ollama"),
         ({"error": "model not found"}, "ollama"),
+        ({"index": 1, "token": {"id": 5, "text": "a"}, "generated_text": None}, "tgi"),
+        ({"generated_text": "a"}, "tgi"),
+        ({"type": "message-start", "id": "i", "delta": {"message": {}}}, "cohere"),
+        ({"type": "tool-plan-delta", "delta": {}}, "cohere"),
+        ({"event_type": "stream-start", "generation_id": "g", "is_finished": False}, "cohere"),
+        ({"id": "i", "message": {"role": "assistant"}, "finish_reason": "COMPLETE"}, "cohere"),
+        ({"generation_id": "g", "text": "a", "finish_reason": "COMPLETE"}, "cohere"),
+        ({"error": "x", "error_type": "validation"}, "tgi"),
+        ({"index": 0, "content": "", "stop": False}, "llamacpp"),
+        ({"model_id": "m", "results": [{"generated_text": "a"}]}, "watsonx"),
+        ({"errors": [{"code": "x", "message": "m"}], "trace": "t", "status_code": 400}, "watsonx"),
     ],
 )
 def test_a_dialect_is_known_by_its_keys(payload, dialect):
@@ -52,6 +63,24 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
 
 
 @pytest.mark.parametrize(
+    ("event", "data", "id", "dialect"),
+    [
+        ("output", b" Sure", "1690212292:0", "replicate"),
+        ("output", b'{"choices":[]}', "1690212292:7", "replicate"),
+        ("logs", b"loading", "1690212292:0", "replicate"),
+        ("error", b"out of memory", "1690212292:0", "replicate"),
+        ("done", b"{}", "1690212292:0", "replicate"),
+        ("output", b"Sure", "7", None),
+        ("error", b"out of memory", "", "openai"),
+        ("done", b"[DONE]", "", None),
+    ],
+)
+def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
+    """Its data may be anything, an answer that looks like another vendor's JSON too."""
+    assert detect(Frame(event, data, id)) == dialect
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"[DONE]",
@@ -62,19 +91,18 @@ def test_an_error_event_is_read_by_somebody(event, data, dialect):
         b'{"type":"ping"}',
         b'{"candidates":[{"content":{}}]}',
         b'{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}',
-        b'{"type":"message-start","delta":{"message":{}}}',
-        b'{"id":"x","message":{"role":"assistant","content":[]},"finish_reason":"COMPLETE"}',
-        b'{"event_type":"text-generation","text":"a"}',
+        b'{"type":"debug","message":{},"finish_reason":"COMPLETE"}',
+        b'{"id":"x","message":{"role":"assistant","content":[]}}',
         b'{"event_type":"interaction.created"}',
-        b'{"token":{"text":"a"},"generated_text":null}',
-        b'{"error":"x","error_type":"validation"}',
-        b'{"model_id":"m","results":[{"generated_text":"a"}]}',
+        b'{"token":"a","generated_text":null}',
+        b'{"model_id":"m","results":[{"text":"a"}]}',
+        b'{"results":[]}',
         b'{"errors":[{"code":"x"}]}',
-        b'{"content":"a","stop":false}',
+        b'{"content":"a"}',
         b'{"output":{"message":{"content":[]}}}',
         b'{"response":"a"}',
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Gemini, Cohere, TGI, watsonx, llama.cpp and frames that say nothing."""
+    """Gemini and frames that say nothing."""
     assert detect(Frame("", data)) is None

@@ -82,6 +82,15 @@ def test_the_end_mark_is_carried_where_no_format_writes_its_own():
     assert read(b" [DONE] \n", event="done") == [([End()], Carried("done", b"[DONE]", last=True))]
 
 
+@pytest.mark.parametrize("data", [b'{"model":"m"}', b'{"text":"a"}', b"[DONE]"])
+def test_a_frame_carried_by_itself_keeps_its_id(data):
+    """A client may go by it; the framing gives it to every frame of the upstream's."""
+    dialect = PARROT()
+    dialect.decode(Frame("", data, id="7"))
+
+    assert dialect.carry(Frame("", data, id="7")).id == "7"
+
+
 @pytest.mark.parametrize("data", [b"", b" \n", b"null"])
 def test_what_says_nothing(data):
     """Empty data and null are neither events nor carried."""

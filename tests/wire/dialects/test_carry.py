@@ -119,8 +119,29 @@ def responses_message(payloads):
     return out
 
 
+def cohere_message(payloads):
+    """Add up the strings of the deltas by kind and index; all else stays in its order."""
+    grown, rest = {}, []
+    for payload in payloads:
+        kind = payload.get("type") or payload.get("event_type")
+        if kind == "text-generation":
+            holder = payload
+        elif kind in ("content-delta", "tool-call-delta"):
+            message = payload["delta"]["message"]
+            holder = message.get("content") or message["tool_calls"]["function"]
+        else:
+            rest.append(payload)
+            continue
+        for name in ("text", "thinking", "arguments"):
+            key = (kind, payload.get("index"), name)
+            grown[key] = grown.get(key, "") + holder.pop(name, "")
+        rest += [payload] if payload not in rest[-1:] else []
+    return grown, rest
+
+
 MESSAGES = {
     "anthropic": anthropic_message,
+    "cohere": cohere_message,
     "ollama": ollama_message,
     "openai": openai_message,
     "responses": responses_message,
@@ -130,7 +151,7 @@ MESSAGES = {
 
 def message(dialect, payloads):
     accumulate = MESSAGES.get(dialect, list)  # where nothing is joined, every payload stays as it was
-    return accumulate([json.loads(payload) for payload in payloads])
+    return accumulate([json.loads(payload) for payload in payloads if payload != b"[DONE]"])
 
 
 @pytest.mark.parametrize("body", STREAMS, ids=str)
@@ -149,6 +170,9 @@ def test_a_carried_frame_says_what_it_said(body):
             failed = any(isinstance(event, Failure) for event in events)
             assert frame.data.startswith(b"[DONE]") or failed
             continue
+        if frame.data == b"[DONE]":
+            assert whole(carried) == frame.data
+            continue
         assert json.loads(whole(carried)) == json.loads(frame.data.decode(errors="replace"))
         assert carried.event == frame.event or carried.event == json.loads(frame.data)["type"]
         assert b"\n" not in whole(carried) and b"\r" not in whole(carried)
@@ -164,6 +188,8 @@ JOINING = {
     "ollama_chat/01-test-ollama-streaming-chat-legacy.ndjson": (50, 3),
     "openai_responses/04-test-openai-responses-compact-stateful-mode-stre.sse": (399, 12),
     "xai_responses/01-xai-text-with-reasoning-streaming-1.sse": (679, 20),
+    "cohere_v1/01-test-cohere-chat-legacy-with-streaming-async.ndjson": (145, 4),
+    "cohere_v2/01-test-stream-with-events-with-no-content.sse": (51, 7),
 }
 
 
@@ -334,6 +360,53 @@ def test_ollama_s_calls_do_not_join():
     line = {"message": {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}}
 
     assert [frame.key for frame in carry("ollama", line, line, line)] == [None] * 3
+
+
+COHERE_OPENED = {
+    "type": "tool-call-start",
+    "index": 0,
+    "delta": {"message": {"tool_calls": {"id": "c", "function": {"name": "f", "arguments": ""}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("payload", "joins"),
+    [
+        ({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "a"}}}}, True),
+        ({"type": "content-delta", "index": 0, "delta": {"message": {"content": {"thinking": "a"}}}}, True),
+        (
+            {
+                "type": "tool-call-delta",
+                "index": 0,
+                "delta": {"message": {"tool_calls": {"function": {"arguments": "a"}}}},
+            },
+            True,
+        ),
+        ({"is_finished": False, "event_type": "text-generation", "text": "a"}, True),
+        ({"type": "content-start", "index": 0, "delta": {"message": {"content": {"text": "a"}}}}, False),
+        (
+            {
+                "type": "content-delta",
+                "index": 0,
+                "delta": {"message": {"content": {"text": "a"}}},
+                "logprobs": {"token_ids": [1], "logprobs": [-0.1]},
+            },
+            False,
+        ),
+        (
+            {"type": "content-delta", "delta": {"message": {"content": {"text": "a", "thinking": "a"}}}},
+            False,
+        ),
+        ({"type": "tool-plan-delta", "delta": {"message": {"tool_plan": "a"}}}, False),
+        ({"event_type": "text-generation", "text": "a", "tokens": 1}, False),
+    ],
+)
+def test_cohere_s_deltas_join_if_they_hold_nothing_else(payload, joins):
+    """Log probabilities, the plan for the tools and whatever is new leave event by event."""
+    _, _, *frames = carry("cohere", COHERE_OPENED, payload, payload, payload)
+    keys = {frame.key for frame in frames}
+
+    assert (len(keys) == 1 and None not in keys) is joins
 
 
 def test_what_differs_does_not_join():

@@ -2,8 +2,8 @@ from typing import get_args
 
 import pytest
 
-from ssegate.wire.dialects.reasons import REASONS, finish_reason
-from ssegate.wire.events import FinishReason
+from ssegate.wire.dialects.reasons import REASONS, Finishes, finish_reason
+from ssegate.wire.events import Finish, FinishReason
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,14 @@ def test_the_table_has_only_our_words():
     """In lower case on the vendor's side."""
     assert set(REASONS.values()) <= set(get_args(FinishReason))
     assert all(word == word.lower() for word in REASONS)
+
+
+def test_each_choice_finishes_once():
+    """Whatever repeats it; what is no word, or a word for "not yet", is no finish."""
+    finishes = Finishes()
+
+    for word in (None, "", "not_finished", "NOT_FINISHED", True, [], {}):
+        assert finishes.add(word) == []
+    assert finishes.add("MAX_TOKENS") == [Finish("length", "MAX_TOKENS")]
+    assert finishes.add("stop") == []
+    assert finishes.add(1, choice=1) == [Finish("stop", "1", 1)]

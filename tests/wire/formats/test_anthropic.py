@@ -105,6 +105,14 @@ def test_a_missing_message_stop_is_added_once():
     assert messages.finish(Finish("stop"), Usage(1, 1), b"{}") == []
 
 
+def test_legacy_completions_have_no_message_stop():
+    """Their last event is the one with a reason; their SDK would take another for a piece of the answer."""
+    messages = Anthropic(CONTEXT)
+    messages.encode(Carried("completion", b'{"completion":"","stop_reason":"stop_sequence"}', last=True), b"")
+
+    assert messages.finish(Finish("stop"), None, b"{}") == []
+
+
 def test_an_error_is_named():
     """Without `event: error` the SDKs overlook it; nothing follows it."""
     assert Anthropic(CONTEXT).fail(Failure("idle_timeout", "m"), b"{}") == [

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssegate.wire.formats.encoding import encoded, quoted, with_key
+from ssegate.wire.formats.encoding import encoded, quoted, sse_event, with_key
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -39,7 +39,15 @@ def test_a_key_is_added_to_any_object(document, indent):
     assert read == {**document, "ssegate": {"t": 1}}
 
 
-@pytest.mark.parametrize(("document", "value"), [(b'{"a":1}', b""), (b"[1]", b"{}"), (b"", b"{}")])
+@pytest.mark.parametrize(
+    ("document", "value"), [(b'{"a":1}', b""), (b"[1]", b"{}"), (b'[{"a":1}]', b"{}"), (b"", b"{}")]
+)
 def test_no_key_is_added_to_what_has_no_room(document, value):
     """Nothing to add, or no object to add it to."""
     assert with_key(document, b"ssegate", value) == document
+
+
+def test_an_event_is_one_whole_block():
+    """Name and ID where there are any; each line of the data is a field of its own, blanks and all."""
+    assert sse_event(b"{}") == b"data: {}\n\n"
+    assert sse_event(b" a\n\nb", "output", "7:0") == b"id: 7:0\nevent: output\ndata:  a\ndata: \ndata: b\n\n"

@@ -19,6 +19,14 @@ FULL = Failure("upstream_error", "m", 400, "invalid_request_error", "context_len
         ),
         ("anthropic", '{"type":"error","error":{"type":"api_error","message":"m"},"request_id":"req_1"}'),
         ("ollama", '{"error":"m"}'),
+        ("cohere", '{"id":"req_1","message":"m"}'),
+        ("tgi", '{"error":"m","error_type":"generation"}'),
+        ("llamacpp", '{"error":{"code":502,"message":"m","type":"server_error"}}'),
+        ("replicate", '{"detail":"m","status":502}'),
+        (
+            "watsonx",
+            '{"errors":[{"code":"upstream_connect","message":"m"}],"trace":"req_1","status_code":502}',
+        ),
     ],
 )
 def test_each_shape_byte_for_byte(shape, body):
@@ -112,6 +120,45 @@ def test_a_limit_of_ours_says_which(failure, type_):
     """The type of a 429 tells what ran out; the upstream's own limits have the vendor's word."""
     assert json.loads(error_body("openai", failure, 429))["error"]["type"] == type_
     assert json.loads(error_body("native", failure, 429))["type"] == type_
+
+
+@pytest.mark.parametrize(
+    ("failure", "type_"),
+    [
+        (Failure("bad_request", "m"), "validation"),
+        (Failure("upstream_error", "m", upstream_status=422), "validation"),
+        (Failure("overloaded", "m"), "overloaded"),
+        (Failure("upstream_truncated", "m"), "incomplete_generation"),
+        (Failure("idle_timeout", "m"), "generation"),
+        (Failure("upstream_error", "m", upstream_type="validation"), "validation"),
+    ],
+)
+def test_a_type_of_tgi_says_whose_fault_it_was(failure, type_):
+    """Its clients raise an exception of that name; the upstream's own word stays."""
+    assert stream_error("tgi", failure) == {"error": "m", "error_type": type_}
+
+
+@pytest.mark.parametrize(
+    ("status", "type_"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (404, "not_found_error"),
+        (503, "unavailable_error"),
+        (504, "server_error"),
+    ],
+)
+def test_a_type_of_llama_cpp_follows_the_status(status, type_):
+    """Its code is that status; the upstream's own type stays."""
+    for failure, expected in (
+        (Failure("upstream_error", "m"), type_),
+        (
+            Failure("upstream_error", "m", upstream_type="exceed_context_size_error"),
+            "exceed_context_size_error",
+        ),
+    ):
+        error = json.loads(error_body("llamacpp", failure, status))["error"]
+        assert error == {"code": status, "message": "m", "type": expected}
 
 
 @pytest.mark.parametrize("shape", ERRORS)
