@@ -426,12 +426,12 @@ async def test_a_bomb_for_a_stalled_reader(both_ways: None, gate: Any):
 async def test_a_slow_reader_gets_everything(output: str, both_ways: None, gate: Any, simulator: Any):
     """A client that reads in small sips gets the whole answer; its pauses are not the upstream's."""
     upstream = await simulator(Behaviour(tokens=15_000))
-    running = await gate(config(upstream.url, write="5s", idle="150ms", output=output))
+    running = await gate(config(upstream.url, write="5s", idle="800ms", output=output))
     raw, blocked = b"", False
     async with calling(running.url, receive_buffer=8192) as client:
         client.ask(PATH, Connection="close")
         await until(lambda: [row["state"] for row in running.live()] == ["blocked"])
-        await asyncio.sleep(0.4)  # longer than idle: held back by us, it does not count
+        await asyncio.sleep(1.2)  # longer than idle: held back by us, it does not count
         while data := await client.reader.read(16_384):
             raw += data
             blocked |= any(row["state"] == "blocked" for row in running.live())
