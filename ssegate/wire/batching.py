@@ -147,9 +147,11 @@ def _joined(held: list[Event | Carried], count: int) -> Event | Carried:
     """Return one event that says what all of *held*, which are alike, say."""
     first = held[0]
     if isinstance(first, Carried):
-        # Frames with one key differ beside the body in padding at most: the first frame's stands for all.
+        # Frames with one key differ beside the body in padding, times and numbers at most. The last frame's
+        # stand for all: who goes on behind the number it has read must not get the others again.
+        last = cast("Carried", held[-1])
         body = b"".join([frame.body for frame in cast("list[Carried]", held)])
-        return Carried(first.event, first.head, body, first.tail, first.key, count, first.last)
+        return Carried(last.event, last.head, body, last.tail, last.key, count, last.last)
     if isinstance(first, ToolCall):
         arguments = "".join([call.arguments for call in cast("list[ToolCall]", held)])
         return ToolCall(first.index, arguments, choice=first.choice, count=count)

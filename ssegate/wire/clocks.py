@@ -1,8 +1,9 @@
 """
 The three clocks of a stream: first token, idle, total.
 
-First token and idle run on content, not on bytes, comments or pings, and they stop while we ourselves hold
-the upstream back because the client does not read. Moments and durations are seconds of one monotonic clock.
+First token and idle run on content, not on bytes, comments or pings; idle also hears of work that makes none.
+They stop while we ourselves hold the upstream back because the client does not read. Moments and durations
+are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Clocks:
         """A content event has arrived."""
         self._content_at = now
         self._seen_content = True
+
+    def progress(self, now: float) -> None:
+        """The upstream shows that it is at work: no silence, but not the first token either."""
+        if self._seen_content:
+            self._content_at = now
 
     def pause(self, now: float) -> None:
         """We have stopped reading the upstream: its silence is ours."""

@@ -23,6 +23,7 @@ __all__ = [
     "Finish",
     "FinishReason",
     "Frame",
+    "Progress",
     "Reasoning",
     "Refusal",
     "Start",
@@ -127,6 +128,15 @@ class Citation:
 
 
 @dataclass(slots=True)
+class Progress:
+    """
+    The upstream is at work on something that is no content: it searches, it runs code.
+
+    Nothing leaves for it; it only shows that the upstream's silence is none.
+    """
+
+
+@dataclass(slots=True)
 class Usage:
     """
     Token counts of the whole stream so far; each report replaces what it names, nothing is summed.
@@ -214,4 +224,4 @@ class Carried:
 
 
 Delta = Text | Reasoning | Refusal | ToolCall
-Event = Start | Delta | Citation | Usage | Finish | Failure | End
+Event = Start | Delta | Citation | Progress | Usage | Finish | Failure | End

@@ -32,6 +32,7 @@ from ssegate.wire.events import (
     Failure,
     Finish,
     Frame,
+    Progress,
     Reasoning,
     Refusal,
     Start,
@@ -374,7 +375,7 @@ class Pipeline:
         self._account(events, now)
         for event in events:
             match event:
-                case Usage() | Failure() | End():
+                case Usage() | Failure() | End() | Progress():
                     pass
                 case Finish() if event.choice == 0:
                     self._outflow.flush(now)
@@ -411,6 +412,8 @@ class Pipeline:
                     self._note_finish(event, now)
                 case Citation():
                     self._content(now)
+                case Progress():
+                    self._clocks.progress(now)
 
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True

@@ -128,8 +128,9 @@ class Format(Protocol):
     heartbeat: bytes
     """Keeps a silent connection alive: ``:\\n``, or empty where the format has no room for it."""
 
-    noop: bytes
-    """The format's own event that says nothing, for long silences after the first content; or empty."""
+    @property
+    def noop(self) -> bytes:
+        """The format's own event that says nothing, for long silences after the first content; or empty."""
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         """Return *event* as it is sent while the stream runs; empty if the format has no room for it."""

@@ -310,13 +310,6 @@ def test_a_feature_of_later_in_a_route_is_an_error_that_says_so(route, path, wha
     assert line.split(": ", 1)[1] == f"routes[0].{path}: {what} not built yet in this version"
 
 
-@pytest.mark.parametrize("dialect", ["responses"])
-def test_a_dialect_of_later_is_an_error_that_says_so(dialect):
-    """The same for dialects."""
-    found = problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
-    assert found == ["1:43: upstreams.a.dialect: this dialect is not built yet in this version"]
-
-
 def described(dialect):
     return problems(routes("{path: /*}", upstreams=f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"))
 

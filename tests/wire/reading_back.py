@@ -365,6 +365,84 @@ def _end_of(said: dict[str, Any]) -> str | None:
     return next((str(reason) for reason in [*reasons, blocked] if reason), None)
 
 
+ITEMS = {"response.output_text": "text", "response.refusal": "refusal"} | dict.fromkeys(
+    ("response.reasoning_text", "response.reasoning_summary_text"), "reasoning"
+)
+"""What is added up of a message, by the events that bring it."""
+
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+
+
+def responses(body: bytes) -> Answer:
+    """Read Responses events: deltas are added up, and what is done must be what was added up."""
+    answer, calls, number = Answer(), {}, -1
+    events = blocks(body)
+    for at, block in enumerate(events):
+        said = loads(block["data"])
+        assert block["event"] == said["type"]
+        assert said.get("sequence_number", number + 1) > number, "numbers grow"
+        number = said.get("sequence_number", number)
+        _add_metadata(answer, said)
+        is_last = at == len(events) - 1
+        name, _, step = said["type"].rpartition(".")
+        ends = step in ("completed", "incomplete", "failed") and name == "response"
+        assert ends is is_last, "the response ends once, at the end"
+        if ends:
+            answer.usage = said["response"].get("usage")
+            answer.first.finish_reason = said["response"]["status"]
+            assert said["type"] == f"response.{said['response']['status']}"
+            assert (step == "failed") is (answer.error is not None)
+        elif said["type"] == "error":
+            assert said["error"]["message"] == said["message"] and at == len(events) - 2
+            answer.error = said["error"]
+        else:
+            _add_item(answer, calls, name, step, said)
+    return answer
+
+
+def _add_item(answer: Answer, calls: dict[Any, Any], name: str, step: str, said: dict[str, Any]) -> None:
+    message = answer.first
+    key = said.get("output_index", said.get("item_id", (said.get("item") or {}).get("id")))
+    if name in ITEMS and step == "delta":
+        grown = getattr(message, ITEMS[name]) + said["delta"]
+        setattr(message, ITEMS[name], grown)
+    elif name in ITEMS:
+        assert getattr(message, ITEMS[name]).endswith(said.get("text") or said["refusal"])
+    elif name == "response.output_text.annotation":
+        answer.citations.append(said["annotation"])
+    elif step == "delta" and key in calls:
+        calls[key]["arguments"] += said["delta"]
+    elif name == "response.output_item" and said["item"]["type"] in CALLS:
+        item = said["item"]
+        arguments = item[CALLS[item["type"]]]
+        if step == "added":
+            calls[key] = {"id": item["call_id"], "name": item["name"], "arguments": arguments}
+            message.calls.append(calls[key])
+        elif not calls[key]["arguments"]:
+            calls[key]["arguments"] = arguments  # they come only now (LM Studio)
+        else:
+            assert calls[key]["arguments"] == arguments
+
+
+def assistants(body: bytes) -> Answer:
+    """Read the events of a run: the texts of its messages are added up."""
+    answer = Answer()
+    *events, done = blocks(body)
+    assert done == {"event": "done", "data": "[DONE]"} and done not in events, "one terminator, at the end"
+    for at, block in enumerate(events):
+        said = loads(block["data"])
+        _add_metadata(answer, said)
+        if block["event"] == "error":
+            assert at == len(events) - 1, "an error is the last event"
+            answer.error = said["error"]
+        for part in said.get("delta", {}).get("content", ()):
+            answer.first.text += part["text"]["value"]
+        if said.get("object") == "thread.run":
+            answer.usage = said["usage"]
+            answer.first.finish_reason = said["status"]
+    return answer
+
+
 def tgi(body: bytes) -> Answer:
     """Read a token an event, the last of them with the whole text or an error."""
     answer = Answer()

@@ -101,6 +101,20 @@ _nova_usage = named(
     cached_tokens="cacheReadInputTokenCount",
 )
 _titan_usage = named("inputTextTokenCount", "totalOutputTextTokenCount")
+_responses_usage = named(
+    "input_tokens",
+    "output_tokens",
+    "output_tokens_details.reasoning_tokens",
+    "input_tokens_details.cached_tokens",
+)
+
+_assistants_usage = named(
+    "prompt_tokens",
+    "completion_tokens",
+    "completion_tokens_details.reasoning_tokens",
+    "prompt_token_details.cached_tokens",
+)
+
 _cohere_usage = named("tokens.input_tokens", "tokens.output_tokens", (), "cached_tokens")
 
 
@@ -114,11 +128,14 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "bedrock_invoke/04-test-titan-invoke-stream-guardrail.bin": ("bedrock", _titan_usage),
     "bedrock_invoke/06-test-guardrail-invoke-stream.bin": ("bedrock", _titan_usage),
     "bedrock_invoke/07-test-nova-invoke-stream.bin": ("bedrock", _nova_usage),
+    "azure_openai_responses": ("responses", _responses_usage),
+    "bedrock_mantle_responses": ("responses", _responses_usage),
     "cohere_compat_chat": ("openai", _openai_usage),
     "cohere_v1": ("cohere", _cohere_usage),
     "cohere_v2": ("cohere", _cohere_usage),
     "crusoe_chat": ("openai", _openai_usage),
     "deepseek_chat": ("openai", _openai_usage),
+    "deepseek_responses": ("responses", _responses_usage),
     "fireworks_chat": ("openai", _openai_usage),
     "gemini_interactions": ("gemini", _interactions_usage),
     "gemini_json_array": ("gemini", _gemini_usage),
@@ -129,10 +146,13 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "llamacpp_completion": ("llamacpp", named("tokens_evaluated", "tokens_predicted")),
     "llamacpp_completions": ("openai", _openai_usage),
     "llamacpp_messages": ("anthropic", _anthropic_usage),
+    "llamacpp_responses": ("responses", _responses_usage),
+    "lmstudio_responses": ("responses", _responses_usage),
     "mistral_chat": ("openai", _openai_usage),
     "nebius_chat": ("openai", _openai_usage),
     "nonstream_json/01-anthropic-200.json": ("anthropic", _anthropic_usage),
     "nonstream_json/02-openai-200.json": ("openai", _openai_usage),
+    "nonstream_json/03-openai-200.json": ("responses", _responses_usage),
     "nonstream_json/04-openrouter-200.json": ("openai", _openai_usage),
     "nonstream_json/05-groq-200.json": ("openai", _openai_usage),
     "nonstream_json/06-cerebras-200.json": ("openai", _openai_usage),
@@ -142,14 +162,18 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "nonstream_json/10-huggingface-200.json": ("openai", _openai_usage),
     "nonstream_json/11-vertex-200.json": ("gemini", _gemini_usage),
     "nonstream_json/12-cerebras-200.json": ("openai", _openai_usage),
+    "nonstream_json/13-azure-200.json": ("responses", _responses_usage),
     "nonstream_json/14-cohere-200.json": ("cohere", _cohere_usage),
     "nonstream_json/15-together-200.json": ("openai", _openai_usage),
     "novita_chat": ("openai", _openai_usage),
     "ollama_chat": ("ollama", named("prompt_eval_count", "eval_count")),
     "ollama_generate": ("ollama", named("prompt_eval_count", "eval_count")),
+    "openai_assistants": ("assistants", _assistants_usage),
     "openai_chat": ("openai", _openai_usage),
     "openai_completions": ("openai", _openai_usage),
+    "openai_responses": ("responses", _responses_usage),
     "openrouter_chat": ("openai", _openai_usage),
+    "openrouter_responses": ("responses", _responses_usage),
     "perplexity_chat": ("openai", _openai_usage),
     "sambanova_chat": ("openai", _openai_usage),
     "sglang_chat": ("openai", _openai_usage),
@@ -164,6 +188,7 @@ READ_BY: dict[str, tuple[str, ReadUsage]] = {
     "watsonx": ("watsonx", named("input_token_count", "generated_token_count")),
     "writer_chat": ("openai", _openai_usage),
     "xai_chat": ("openai", _openai_usage),
+    "xai_responses": ("responses", _responses_usage),
     "zai_chat": ("openai", _openai_usage),
 }
 """
@@ -270,8 +295,11 @@ class Recording:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Its tool calls; arguments that came as an object are compact JSON text."""
-        return [call | {"arguments": _text(call["arguments"])} for call in self.expected["tool_calls"]]
+        """Its tool calls, without what only their vendor has; objects of arguments as compact JSON."""
+        return [
+            {"id": call["id"], "name": call["name"], "arguments": _text(call["arguments"])}
+            for call in self.expected["tool_calls"]
+        ]
 
     @property
     def upstream_reason(self) -> str | None:

@@ -245,12 +245,12 @@ def test_what_no_bytes_leave_for_disturbs_nothing(event):
 
 
 def test_carried_frames_join_their_bodies():
-    """Frames alike but for body and padding become one: the first frame with all bodies."""
+    """Frames alike but for body, numbers and padding become one: the last frame with all bodies."""
     batcher = begun()
-    batcher.add(frame(b"a", tail=b'"}'), now=10.01)
-    batcher.add(frame(b"\\n", tail=b'"}   '), now=10.01)
+    batcher.add(frame(b"a", tail=b'","number":4}'), now=10.01)
+    batcher.add(frame(b"\\n", tail=b'","number":5}'), now=10.01)
 
-    assert batcher.flush(10.04) == [frame(b"a\\n", count=2)]
+    assert batcher.flush(10.04) == [frame(b"a\\n", tail=b'","number":5}', count=2)]
 
 
 def test_unbatched_holds_nothing():

@@ -34,6 +34,17 @@ def test_after_content_silence_is_measured_from_the_last_of_it():
     assert code(clock, 112.5) == "idle_timeout"
 
 
+def test_work_that_makes_no_content_is_no_silence():
+    """A search gives `idle` more seconds; the first token is still to come, whatever goes on before it."""
+    clock = clocks()
+    clock.progress(109.0)
+    assert clock.deadline == 110.0
+
+    clock.content(109.0)
+    clock.progress(110.5)
+    assert clock.deadline == 112.5
+
+
 def test_the_total_ends_even_a_stream_that_is_never_silent():
     """`total` counts from the request, content or not."""
     clock = clocks()

@@ -177,6 +177,53 @@ def test_all_content_counts_as_such(content):
     assert drive.pipeline.outcome == "idle_timeout"
 
 
+SEARCHING = message(type="response.web_search_call.searching", output_index=0)
+SPOKEN = message(type="response.output_text.delta", output_index=1, delta="Hi")
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+def test_work_that_the_upstream_tells_of_is_no_silence(output):
+    """A search may take its time; an event that says nothing of work does not count."""
+    drive = Drive(output, idle=2.0, heartbeat=None)
+    drive.feed(SPOKEN, 1.0)
+    for at in (2.5, 4.0, 5.5):
+        drive.feed(SEARCHING, at)
+    drive.feed(message(type="response.in_progress", response={}), 7.0)
+    drive.wait(7.4)
+    assert drive.pipeline.outcome is None
+    drive.wait(7.5)
+
+    assert drive.pipeline.outcome == "idle_timeout"
+
+
+def test_work_is_no_first_token():
+    """The answer has still not begun: neither the head nor the clock takes it for content."""
+    drive = Drive(first_token=4.0, idle=2.0, hold=60.0)
+    for at in (1.0, 2.5, 3.9):
+        drive.feed(SEARCHING, at)
+    assert not drive.pipeline.is_open
+    drive.wait(4.0)
+
+    assert drive.pipeline.outcome == "first_token_timeout"
+
+
+def test_a_silent_response_is_kept_alive_by_itself():
+    """Once more as it stood, under the number of the event before it; clients' idle timers miss comments."""
+    drive = Drive("same", heartbeat=5.0)
+    drive.feed(message(type="response.created", sequence_number=0, response={"id": "r"}), 1.0)
+    drive.feed(message(type="response.output_text.delta", sequence_number=7, output_index=0, delta="a"), 2.0)
+    drive.wait(7.0)
+
+    at, noop = drive.writes[-1]
+    (block,) = reading_back.blocks(noop)
+    assert (at, block["event"]) == (7.0, "response.in_progress")
+    assert reading_back.loads(block["data"]) == {
+        "type": "response.in_progress",
+        "sequence_number": 7,
+        "response": {"id": "r", "status": "in_progress"},
+    }
+
+
 def test_a_stream_that_never_ends_is_ended():
     """`total` counts from the request, and what is held leaves first."""
     drive = Drive(total=5.0, batch_size=100, batch_delay=1.0, heartbeat=None)

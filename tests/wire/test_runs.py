@@ -168,9 +168,13 @@ def test_most_of_a_stream_is_carried(output):
             "text/event-stream",
         ),
         (lambda text: line(message={"content": text}, done=False), "application/x-ndjson"),
+        (
+            lambda text: message(type="response.output_text.delta", item_id="i", delta=text),
+            "text/event-stream",
+        ),
         (lambda text: word(text).replace(b"\n", b"\r\n"), "text/event-stream"),
     ],
-    ids=["anthropic", "cohere", "ollama", "crlf"],
+    ids=["anthropic", "cohere", "ollama", "responses", "crlf"],
 )
 def test_every_dialect_has_runs(frame, content_type):
     """Nothing in a run belongs to one dialect or framing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ssegate.wire.dialects.anthropic import Anthropic
+from ssegate.wire.dialects.assistants import Assistants
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.bedrock import Bedrock
 from ssegate.wire.dialects.cohere import Cohere
@@ -14,6 +15,7 @@ from ssegate.wire.dialects.llamacpp import LlamaCpp
 from ssegate.wire.dialects.ollama import Ollama
 from ssegate.wire.dialects.openai import OpenAI
 from ssegate.wire.dialects.replicate import Replicate
+from ssegate.wire.dialects.responses import Responses
 from ssegate.wire.dialects.text import Text
 from ssegate.wire.dialects.tgi import TGI
 from ssegate.wire.dialects.watsonx import WatsonX
@@ -23,6 +25,7 @@ __all__ = ["DIALECTS", "detect", "read_error"]
 
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "openai": OpenAI,
+    "responses": Responses,
     "anthropic": Anthropic,
     "gemini": Gemini,
     "bedrock": Bedrock,
@@ -33,4 +36,5 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "replicate": Replicate,
     "watsonx": WatsonX,
     "text": Text,
+    "assistants": Assistants,  # no name of the configuration: auto finds it
 }

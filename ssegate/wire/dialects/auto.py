@@ -81,6 +81,16 @@ def _is_openai(document: dict[str, Any], frame: Frame) -> bool:
     return isinstance(document.get("choices"), list) or document.get("object") in CHUNKS
 
 
+def _is_responses(document: dict[str, Any], frame: Frame) -> bool:
+    kind = document.get("type")
+    return document.get("object") == "response" or (isinstance(kind, str) and kind.startswith("response."))
+
+
+def _is_assistants(document: dict[str, Any], frame: Frame) -> bool:
+    kind = document.get("object")
+    return isinstance(kind, str) and kind.startswith("thread.")
+
+
 def _is_anthropic(document: dict[str, Any], frame: Frame) -> bool:
     kind = document.get("type")
     if kind == "message":
@@ -151,6 +161,10 @@ def _is_bedrock_error(document: dict[str, Any], frame: Frame) -> bool:
     return frame.event.startswith(("exception:", "error:"))  # only an AWS event stream has these
 
 
+def _is_responses_error(document: dict[str, Any], frame: Frame) -> bool:
+    return document.get("type") == "error" and ("sequence_number" in document or "message" in document)
+
+
 def _is_openai_error(document: dict[str, Any], frame: Frame) -> bool:
     if document.get("type") == "error":
         return False
@@ -190,6 +204,7 @@ Speaks = Callable[[dict[str, Any], Frame], bool]
 
 ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("openai", _is_openai),
+    ("responses", _is_responses),
     ("anthropic", _is_anthropic),
     ("gemini", _is_gemini),
     ("bedrock", _is_bedrock),
@@ -198,6 +213,7 @@ ANSWERS: tuple[tuple[str, Speaks], ...] = (
     ("tgi", _is_tgi),
     ("llamacpp", _is_llamacpp),
     ("watsonx", _is_watsonx),
+    ("assistants", _is_assistants),
 )
 """A new dialect is one line here. The first that claims a frame gets it."""
 
@@ -205,6 +221,7 @@ ERRORS: tuple[tuple[str, Speaks], ...] = (
     ("bedrock", _is_bedrock_error),
     ("anthropic", _is_anthropic_error),
     ("gemini", _is_gemini_error),
+    ("responses", _is_responses_error),
     ("openai", _is_openai_error),
     ("ollama", _is_ollama_error),
     ("tgi", _is_tgi_error),

@@ -53,6 +53,7 @@ class OpenAI(JSONDialect[Chunk]):
         self._calls: dict[int, ToolCalls] = {}
         self._finished: set[int] = set()
         self._cited: set[str] = set()
+        self._has_deltas = False  # a message that comes after them repeats them (Perplexity)
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
         said: list[Event] = []
@@ -61,8 +62,10 @@ class OpenAI(JSONDialect[Chunk]):
         is_plain = chunk.usage is None and chunk.object == CHUNK_OBJECT and not chunk.error
         for choice in chunk.choices or ():
             delta = choice.delta
-            if delta is None:
-                delta = choice.message
+            if delta is not None:
+                self._has_deltas = True
+            else:
+                delta = None if self._has_deltas else choice.message
                 is_plain = False
             if delta is not None:
                 self._delta(delta, choice.index or 0, said)
@@ -70,13 +73,13 @@ class OpenAI(JSONDialect[Chunk]):
                 said.append(Text(choice.text, choice.index or 0))
             if choice.finish_reason or choice.error:
                 is_plain = False
-        if not is_plain or chunk.citations is not None or chunk.x_groq is not None:
+        if not is_plain or chunk.citations is not None or chunk.x_groq is not None or chunk.search_results:
             self._rest(chunk, frame, said)
         return said
 
     def _rest(self, chunk: Chunk, frame: Frame, said: list[Event]) -> None:
         """Add what comes after the deltas, in the order in which it must be acted on."""
-        if chunk.citations:
+        if chunk.citations or chunk.search_results:
             self._cite(chunk, said)
         if (usage := _usage(chunk)) is not None:
             said.append(usage)
@@ -86,7 +89,7 @@ class OpenAI(JSONDialect[Chunk]):
         for choice in chunk.choices or ():
             if choice.finish_reason:
                 self._finish(choice, said)
-        if _is_complete(chunk):
+        if self._is_complete(chunk):
             said.append(End())
 
     def _delta(self, delta: Delta, choice: int, said: list[Event]) -> None:
@@ -117,12 +120,14 @@ class OpenAI(JSONDialect[Chunk]):
         return self._calls[choice]
 
     def _cite(self, chunk: Chunk, said: list[Event]) -> None:
-        """Perplexity repeats all its sources in every chunk: each is told once."""
-        for source in chunk.citations or ():
+        """Perplexity repeats all its sources in every chunk, in two lists: each is told once."""
+        results = chunk.search_results or []
+        titles = {result.url: result.title for result in results}
+        for source in (*(chunk.citations or ()), *results):
             url, title = (source, None) if isinstance(source, str) else (source.url, source.title)
             if url and url not in self._cited:
                 self._cited.add(url)
-                said.append(Citation(url, title))
+                said.append(Citation(url, title or titles.get(url)))
 
     def _finish(self, choice: Choice, said: list[Event]) -> None:
         index = choice.index or 0
@@ -135,7 +140,10 @@ class OpenAI(JSONDialect[Chunk]):
         said.append(Finish(finish_reason(upstream_reason), upstream_reason, index))
 
     def _is_complete(self, chunk: Chunk) -> bool:
-        return _is_complete(chunk)
+        if chunk.object == "chat.completion":
+            return True
+        choices = () if self._has_deltas else chunk.choices or ()
+        return any(choice.delta is None and choice.message is not None for choice in choices)
 
     def _mark(self, carried: Carried, chunk: Chunk) -> None:
         choices = chunk.choices or ()
@@ -206,13 +214,6 @@ def _error(chunk: Chunk, frame: Frame) -> Failure | None:
     errors = [chunk.x_groq.error] if chunk.x_groq is not None else []
     errors += [choice.error for choice in chunk.choices or ()]
     return next((read_failure({"error": error}) for error in errors if error), None)
-
-
-def _is_complete(chunk: Chunk) -> bool:
-    """Whether this is a whole answer rather than a chunk of one."""
-    if chunk.object == "chat.completion":
-        return True
-    return any(choice.delta is None and choice.message is not None for choice in chunk.choices or ())
 
 
 def _parts(parts: list[Part], choice: int, said: list[Event]) -> None:

@@ -108,6 +108,7 @@ class Chunk(msgspec.Struct, gc=False):
     x_groq: Groq | None = None
     error: Any = None
     citations: list[str | Source] | None = None
+    search_results: list[Source] | None = None
 
 
 CHUNK = msgspec.json.Decoder(Chunk)

@@ -112,6 +112,10 @@ class KeyedCalls:
         """Whether a call has been opened at *key*, closed or not."""
         return key in self._at
 
+    def __len__(self) -> int:
+        """How many calls there have been."""
+        return self._count
+
     def whole(self, id: str | None, name: str | None, arguments: object) -> ToolCall:
         """Return a call that comes in one piece; arguments that are an object become JSON text."""
         self._count += 1
@@ -143,3 +147,7 @@ class KeyedCalls:
         call.is_open = False
         arguments = "" if call.has_fragments else compact(given or call.given or "")
         return [ToolCall(call.index, arguments, choice=self._choice)] if arguments else []
+
+    def close_all(self) -> list[ToolCall]:
+        """Return the arguments given at the opening of calls whose end never came."""
+        return [said for key in self._at for said in self.close(key)]

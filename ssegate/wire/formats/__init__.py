@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ssegate.wire.description import Description
 from ssegate.wire.formats.anthropic import Anthropic
+from ssegate.wire.formats.assistants import Assistants
 from ssegate.wire.formats.bedrock import SameBedrock
 from ssegate.wire.formats.cohere import Cohere, CohereLines
 from ssegate.wire.formats.custom import CUSTOM
@@ -14,6 +15,7 @@ from ssegate.wire.formats.gemini import SameGemini, SameGeminiArray
 from ssegate.wire.formats.native import Native
 from ssegate.wire.formats.openai import OpenAI
 from ssegate.wire.formats.replicate import Replicate
+from ssegate.wire.formats.responses import Responses
 from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWatsonX
 from ssegate.wire.formats.tgi import TGI
 from ssegate.wire.seams import Context, Format
@@ -28,6 +30,7 @@ FORMATS: dict[str, Callable[[Context], Format]] = {
 
 SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,
+    "responses": Responses,
     "anthropic": Anthropic,
     "gemini": SameGemini,
     "bedrock": SameBedrock,
@@ -38,6 +41,7 @@ SAME: dict[str, Callable[[Context], Format]] = {
     "replicate": Replicate,
     "watsonx": SameWatsonX,
     "text": SameText,
+    "assistants": Assistants,
 }
 """What ``same`` is, by the name of the upstream's dialect."""
 

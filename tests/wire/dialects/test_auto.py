@@ -15,6 +15,12 @@ from ssegate.wire.events import Frame
         ({"object": "text_completion", "choices": [{"text": "a"}]}, "openai"),
         ({"error": {"message": "m", "type": "t"}}, "openai"),
         ({"object": "error", "message": "m"}, "openai"),
+        ({"type": "response.created", "response": {}}, "responses"),
+        ({"type": "response.output_text.delta", "delta": "a"}, "responses"),
+        ({"id": "r", "object": "response", "output": []}, "responses"),
+        ({"type": "error", "sequence_number": 2, "error": {"message": "m"}}, "responses"),
+        ({"type": "error", "message": "m", "sequence_number": 0}, "responses"),
+        ({"type": "error", "message": "m", "code": None}, "responses"),
         ({"type": "message_start", "message": {}}, "anthropic"),
         ({"type": "content_block_start", "index": 0}, "anthropic"),
         ({"type": "completion", "completion": "a"}, "anthropic"),
@@ -110,9 +116,6 @@ def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
         b"[]",
         b"7",
         b'{"type":"ping"}',
-        b'{"type":"response.created","response":{}}',
-        b'{"type":"error","sequence_number":2,"error":{"message":"m"}}',
-        b'{"type":"error","message":"m","sequence_number":0}',
         b'{"type":"debug","message":{},"finish_reason":"COMPLETE"}',
         b'{"id":"x","message":{"role":"assistant","content":[]}}',
         b'{"token":"a","generated_text":null}',
@@ -127,5 +130,5 @@ def test_replicate_is_known_by_names_and_ids(event, data, id, dialect):
     ],
 )
 def test_what_may_be_another_vendor_s_is_not_claimed(data):
-    """Responses and frames that say nothing."""
+    """Frames that say nothing."""
     assert detect(Frame("", data)) is None

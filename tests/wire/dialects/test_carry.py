@@ -1,5 +1,5 @@
-import copy
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -41,10 +41,9 @@ def joined(carried):
     out = []
     for frame in carried:
         if out and frame.key is not None and frame.key == out[-1].key:
-            out[-1].body += frame.body
-            out[-1].count += frame.count
+            out[-1] = replace(frame, body=out[-1].body + frame.body, count=out[-1].count + frame.count)
         else:
-            out.append(copy.copy(frame))
+            out.append(frame)
     return out
 
 
@@ -131,6 +130,19 @@ def ollama_message(payloads):
     return text, rest
 
 
+def responses_message(payloads):
+    """Add up the deltas of each part; everything else must come as it came, and in its place."""
+    out = []
+    for payload in payloads:
+        payload.pop("sequence_number", None)
+        payload.pop("obfuscation", None)
+        delta = payload.pop("delta", None)
+        if delta is not None and out and out[-1][0] == payload:
+            delta = out.pop()[1] + delta
+        out.append((payload, delta))
+    return out
+
+
 def cohere_message(payloads):
     """Add up the strings of the deltas by kind and index; all else stays in its order."""
     grown, rest = {}, []
@@ -157,6 +169,7 @@ MESSAGES = {
     "cohere": cohere_message,
     "ollama": ollama_message,
     "openai": openai_message,
+    "responses": responses_message,
 }
 """How a client adds up what it gets, for each dialect whose frames are joined."""
 
@@ -186,7 +199,7 @@ def test_a_carried_frame_says_what_it_said(body):
             assert whole(carried) == frame.data
             continue
         assert json.loads(whole(carried)) == json.loads(frame.data.decode(errors="replace"))
-        assert carried.event == frame.event
+        assert carried.event == frame.event or carried.event == json.loads(frame.data)["type"]
         assert b"\n" not in whole(carried) and b"\r" not in whole(carried)
         assert carried.count == sum(isinstance(e, (Text, Reasoning, Refusal, ToolCall)) for e in events)
 
@@ -200,6 +213,8 @@ JOINING = {
     "gemini_sse/03-test-streaming-text-content.sse": (12, 3),
     "gemini_sse/11-test-google-model-thinking-part-iter.sse": (23, 7),
     "ollama_chat/01-test-ollama-streaming-chat-legacy.ndjson": (50, 3),
+    "openai_responses/04-test-openai-responses-compact-stateful-mode-stre.sse": (399, 12),
+    "xai_responses/01-xai-text-with-reasoning-streaming-1.sse": (679, 20),
     "cohere_v1/01-test-cohere-chat-legacy-with-streaming-async.ndjson": (145, 4),
     "cohere_v2/01-test-stream-with-events-with-no-content.sse": (51, 7),
 }
@@ -299,6 +314,53 @@ def test_what_joins(first):
 def test_what_does_not_join(first):
     """Where one frame for two would change what a client adds up, they stay two."""
     _, *frames = carry("openai", OPENED, first, first, first)
+
+    assert not [one for one, two in pairwise(frames) if one.key is not None and one.key == two.key]
+
+
+def item(kind="output_text", **members):
+    return {"type": f"response.{kind}.delta", "item_id": "i", "output_index": 0, "delta": "a", **members}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        item(content_index=0, logprobs=[], obfuscation="xyz"),
+        item("refusal", content_index=0),
+        item("reasoning_text", content_index=0),
+        item("reasoning_summary_text", summary_index=0),
+        item("function_call_arguments"),
+        item("custom_tool_call_input"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [False, True])
+def test_deltas_of_one_item_join_whatever_their_number(first, is_first):
+    """Numbers differ in every event, wherever they stand in it; the frame keeps its own."""
+    opening = {"type": "function_call", "id": "i", "name": "f"}
+    opened = {"type": "response.output_item.added", "output_index": 0, "item": opening}
+    numbered = [
+        {"sequence_number": number, **first} if is_first else {**first, "sequence_number": number}
+        for number in (8, 9, 10, 11)
+    ]
+    _, *frames = carry("responses", opened, *numbered)
+
+    assert len({frame.key for frame in frames}) == 1 and frames[0].key is not None
+    assert [json.loads(whole(frame)) for frame in frames] == numbered
+    assert all((frame.body, frame.count, frame.event) == (b"a", 1, first["type"]) for frame in frames)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(item(logprobs=[{"token": "a", "logprob": 0.0}]), id="logprobs"),
+        pytest.param(item(something=[1]), id="what nobody knows"),
+        pytest.param(item("code_interpreter_call_code"), id="the server's own"),
+        pytest.param(item(delta=""), id="nothing"),
+    ],
+)
+def test_deltas_with_more_in_them_do_not_join(first):
+    """One frame for two would lose it."""
+    frames = carry("responses", *[{**first, "sequence_number": number} for number in (1, 2, 3)])
 
     assert not [one for one, two in pairwise(frames) if one.key is not None and one.key == two.key]
 

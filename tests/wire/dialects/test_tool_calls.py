@@ -49,3 +49,17 @@ def test_only_open_calls_grow():
     calls.open(0, None, "g")
     assert calls.add(0, "") == calls.add(0, None) == []
     assert calls.add(0, "a") == [ToolCall(1, "a")]
+
+
+def test_a_call_whose_end_never_came_has_the_arguments_it_began_with():
+    """Closing all tells what is still to be told, once."""
+    calls = KeyedCalls()
+    calls.open("a", "1", "f", {"x": 1})
+    calls.open("b", "2", "g", "{}")
+    calls.open("c", "3", "h", "{}")
+    calls.add("b", "[]")
+    calls.close("c")
+
+    assert len(calls) == 3
+    assert calls.close_all() == [ToolCall(0, '{"x":1}')]
+    assert calls.close_all() == []
