@@ -1,5 +1,5 @@
 """
-Bodies taken apart into the pieces that hold one frame each, and put together again without some of them.
+Bodies taken apart into the pieces that hold one frame each.
 
 Done by hand here, without the framers, so that tests of framers and dialects can build on it.
 """
@@ -23,27 +23,6 @@ def apart(framing: str, body: bytes) -> list[bytes]:
         case "eventstream":
             return _messages(body)
     raise ValueError(framing)
-
-
-def together(framing: str, pieces: list[bytes]) -> bytes:
-    """Return a body of *pieces*."""
-    match framing:
-        case "sse":
-            return b"".join(piece + b"\n\n" for piece in pieces)
-        case "ndjson":
-            return b"".join(piece + b"\n" for piece in pieces)
-        case "json-array":
-            return b"[" + b"\n,\r\n".join(pieces) + b"\n]"
-        case "eventstream":
-            return b"".join(pieces)
-    raise ValueError(framing)
-
-
-def beginning(framing: str, pieces: list[bytes]) -> bytes:
-    """Return the beginning of a body that goes on behind *pieces*."""
-    if framing == "json-array":
-        return b"".join([b"[", *(piece + b"\n,\r\n" for piece in pieces)])
-    return together(framing, pieces)
 
 
 def message(piece: bytes) -> tuple[dict[str, str], bytes]:
