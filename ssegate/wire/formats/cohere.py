@@ -41,6 +41,7 @@ class Cohere(SameEvents):
     """Writes v2's events."""
 
     name: ClassVar[str] = "cohere"
+    may_miss_deltas: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -114,6 +115,7 @@ class CohereLines(SameLines):
     """
 
     name: ClassVar[str] = "cohere"
+    may_miss_deltas: ClassVar[bool] = False
     content_type = "application/stream+json"
 
     def __init__(self, context: Context) -> None:

@@ -21,6 +21,7 @@ class Replicate(SameEvents):
     """Writes a prediction's events; only ``done`` has JSON for data, and room for metadata."""
 
     name: ClassVar[str] = "replicate"
+    may_miss_deltas: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

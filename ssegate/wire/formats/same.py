@@ -18,6 +18,7 @@ __all__ = [
     "END",
     "SameArray",
     "SameEvents",
+    "SameFrames",
     "SameLines",
     "SameLlamaCpp",
     "SameOllama",
@@ -30,32 +31,51 @@ END = b"]\n"
 """Of a JSON array."""
 
 
-class SameEvents:
-    """Server-Sent Events, each under its own name and ID; the upstream's last one is the last."""
+class SameFrames:
+    """What these outputs share; each says how a payload is framed."""
 
     name: ClassVar[str]
     may_miss_deltas: ClassVar[bool] = True
-    content_type = SSE
-    heartbeat = b":\n"
+    content_type: str
+    heartbeat = b""
     noop = b""
 
     def __init__(self, context: Context) -> None:
         pass
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried event as it goes out."""
+        """Return a carried frame as it goes out."""
         if not isinstance(event, Carried):
             return []
-        data = with_key(event.head + event.body + event.tail, b"ssegate", metadata)
-        return [sse_event(data, event.event, event.id)]
+        return [self._frame(self._payload(event, metadata), event)]
 
     def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
-        """Return nothing: the last event has been carried."""
+        """Return nothing: the last frame has been carried."""
         return []
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
-        """Return the error as an event."""
-        return [sse_event(encoded(stream_error(self.name, failure)))]
+        """Return the error as a frame."""
+        return [self._frame(self._error(failure))]
+
+    def _frame(self, payload: bytes, carried: Carried | None = None) -> bytes:
+        """Return *payload* as it is framed; *carried* is where it comes from, None for one of ours."""
+        raise NotImplementedError
+
+    def _payload(self, carried: Carried, metadata: bytes) -> bytes:
+        return with_key(carried.head + carried.body + carried.tail, b"ssegate", metadata)
+
+    def _error(self, failure: Failure) -> bytes:
+        return encoded(stream_error(self.name, failure))
+
+
+class SameEvents(SameFrames):
+    """Server-Sent Events, each under its own name and ID; the upstream's last one is the last."""
+
+    content_type = SSE
+    heartbeat = b":\n"
+
+    def _frame(self, payload: bytes, carried: Carried | None = None) -> bytes:
+        return sse_event(payload) if carried is None else sse_event(payload, carried.event, carried.id)
 
 
 class SameLlamaCpp(SameEvents):
@@ -70,31 +90,13 @@ class SameWatsonX(SameEvents):
     name: ClassVar[str] = "watsonx"
 
 
-class SameLines:
+class SameLines(SameFrames):
     """One JSON object a line; the upstream's last one is the last."""
 
-    name: ClassVar[str]
-    may_miss_deltas: ClassVar[bool] = True
     content_type = "application/x-ndjson"
-    heartbeat = b""
-    noop = b""
 
-    def __init__(self, context: Context) -> None:
-        pass
-
-    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried line as it goes out."""
-        if not isinstance(event, Carried):
-            return []
-        return [with_key(event.head + event.body + event.tail, b"ssegate", metadata) + b"\n"]
-
-    def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
-        """Return nothing: the last line has been carried."""
-        return []
-
-    def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
-        """Return the error line."""
-        return [encoded(stream_error(self.name, failure)) + b"\n"]
+    def _frame(self, payload: bytes, carried: Carried | None = None) -> bytes:
+        return payload + b"\n"
 
 
 class SameOllama(SameLines):
@@ -103,23 +105,14 @@ class SameOllama(SameLines):
     name: ClassVar[str] = "ollama"
 
 
-class SameArray:
+class SameArray(SameFrames):
     """One JSON array, an element a frame, each on a line of its own."""
 
-    name: ClassVar[str]
-    may_miss_deltas: ClassVar[bool] = True
     content_type = "application/json; charset=UTF-8"
-    heartbeat = b""
-    noop = b""
 
     def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._has_begun = False
-
-    def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
-        """Return a carried element as it goes out."""
-        if not isinstance(event, Carried):
-            return []
-        return [self._element(with_key(event.head + event.body + event.tail, b"ssegate", metadata))]
 
     def finish(self, finish: Finish, usage: Usage | None, metadata: bytes) -> list[bytes]:
         """Return the end of the array."""
@@ -127,12 +120,12 @@ class SameArray:
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """Return the error as the last element."""
-        return [self._element(encoded(stream_error(self.name, failure))), END]
+        return [*super().fail(failure, metadata), END]
 
-    def _element(self, data: bytes) -> bytes:
+    def _frame(self, payload: bytes, carried: Carried | None = None) -> bytes:
         opening = b"," if self._has_begun else b"["
         self._has_begun = True
-        return b"%b%b\n" % (opening, data)
+        return b"%b%b\n" % (opening, payload)
 
 
 class SameText:

@@ -28,6 +28,7 @@ class TGI(SameEvents):
     """Writes the events of ``/generate_stream``."""
 
     name: ClassVar[str] = "tgi"
+    may_miss_deltas: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
