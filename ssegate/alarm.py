@@ -67,6 +67,10 @@ class Soon:
     def __init__(self) -> None:
         self._slots: dict[int, list[Waiting]] = {}
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._slots.values()))
+
     def tell(self, waiting: Waiting, due: float) -> None:
         """Call ``on_soon`` of *waiting* once, at *due* or a moment later; there is no taking back."""
         slot = int(due / _GRAIN) + 1

@@ -36,7 +36,10 @@ __all__ = ["Relay", "Terms"]
 _NEVER = float("inf")
 
 _SAMPLED = 16
-"""The time inside the pipeline is taken of every 16th read: taking it costs half of what it measures."""
+"""
+Of so many reads one is timed, as taking the time costs half of what it measures; the second is the first:
+before it the pipeline learns what the body is, once.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -239,8 +242,8 @@ class Relay:
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the upstream's body: through the pipeline and out."""
-        out = self._feed(data) if self._reads % _SAMPLED else self._feed_timed(data)
         self._reads += 1
+        out = self._feed_timed(data) if self._reads % _SAMPLED == 2 else self._feed(data)
         pipeline, outlet = self._pipeline, self._outlet
         if pipeline.outcome is None and outlet.answer is not None:
             if out:
@@ -249,9 +252,10 @@ class Relay:
             if self._is_foreign:
                 self._inlet.pause()
             self._deliver(out)
-        # Asked only while nothing is under way, but for a finish that is held: its deadline is a far one.
-        if self._soon_at == _NEVER or pipeline.finish is not None:
+        if self._soon_at == _NEVER:
             self._note_soon()
+        if pipeline.finish is not None:
+            self._arm()  # how long a finish is held; that can be taken back
 
     def _feed(self, data: bytes) -> bytes:
         try:
@@ -273,7 +277,7 @@ class Relay:
             self._soon.tell(self, due)
 
     def on_soon(self, now: float) -> None:
-        """A batch or a finish may have been held for long enough (``alarm.Waiting``)."""
+        """A batch may have been held for long enough (``alarm.Waiting``)."""
         self._soon_at = _NEVER
         due = self._pipeline.near_deadline
         if due is not None and due <= now:

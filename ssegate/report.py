@@ -81,4 +81,4 @@ class StreamReport:
     """The client had got the response's head when the stream ended."""
 
     overhead: float | None = None
-    """Time spent inside the gate's own pipeline, a mean per read of the upstream."""
+    """Time spent inside the gate's own pipeline, a mean over one read in sixteen."""

@@ -41,13 +41,11 @@ class Learner:
 
     Args:
         has_metadata: Metadata goes with every delta.
-        max_event, max_bytes: Bytes of one event, and of the whole stream.
+        max_event: Bytes of one event.
     """
 
-    def __init__(self, stats: Stats, *, has_metadata: bool, max_event: int, max_bytes: int) -> None:
-        self._stats = stats
-        self._has_metadata = has_metadata
-        self._max_event, self._max_bytes = max_event, max_bytes
+    def __init__(self, stats: Stats, *, has_metadata: bool, max_event: int) -> None:
+        self._stats, self._has_metadata, self._max_event = stats, has_metadata, max_event
         self._known: Run | None = None
         self._said: _Said | None = None
         self._before: _Said | None = None
@@ -86,10 +84,6 @@ class Learner:
         said, before = self._said, self._before
         return said is not None and before is not None and are_alike(before.sent, said.sent)
 
-    def stop(self) -> None:
-        """Look for no more runs."""
-        self._attempts = 0
-
     def _found(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
         raw, said = _last_frame(data, framer), self._said
         if not (raw and said and dialect.may_miss_deltas and form.may_miss_deltas):
@@ -101,8 +95,7 @@ class Learner:
         # A carried frame leaves as it came, and so would its noise: the same in each.
         if stencil is None or (pattern.middle and isinstance(said.sent, Carried)):
             return None
-        room = self._max_bytes - self._stats.bytes_in
-        return Run(said.sent, pattern, stencil, self._stats, max_event=self._max_event, max_bytes=room)
+        return Run(said.sent, pattern, stencil, self._stats, self._max_event)
 
 
 def _goes_on(event: Delta | Carried, sent: Delta | Carried) -> bool:

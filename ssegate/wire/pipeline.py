@@ -105,12 +105,7 @@ class Pipeline:
             numbered=settings.numbered,
         )
         self._run: Run | None = None
-        self._learner = Learner(
-            self._stats,
-            has_metadata=every_metadata,
-            max_event=settings.max_event,
-            max_bytes=settings.max_stream,
-        )
+        self._learner = Learner(self._stats, has_metadata=every_metadata, max_event=settings.max_event)
         if settings.output not in ("same", "raw"):
             self._outflow.format = make(settings.output, settings.dialect, context)
         self._clocks = Clocks(
@@ -242,11 +237,8 @@ class Pipeline:
 
     @property
     def near_deadline(self) -> float | None:
-        """The part of ``deadline`` that bytes can bring nearer: a held batch or a held finish."""
-        due = self._outflow.deadline
-        if self._finish_until is None:
-            return due
-        return self._finish_until if due is None else min(due, self._finish_until)
+        """The part of ``deadline`` that each read can bring nearer: that of a held batch."""
+        return None if self._is_over else self._outflow.deadline
 
     @property
     def stats(self) -> Stats:
@@ -286,6 +278,7 @@ class Pipeline:
             return
         self._run = self._learner.learn(data, self._framer, self._dialect, form)
         if self._run is not None:
+            self._run.room = self._settings.max_stream - self._stats.bytes_in
             self._outflow.go_on_with(self._run)
 
     def _settle(self) -> None:

@@ -39,6 +39,7 @@ class Run:
     Attributes:
         event: What a frame of it says.
         total: How many frames there have been.
+        room: Bytes that the stream may still bring; whoever has the run go on sets it.
         content_at: When the last one came.
         characters: Of text since ``settle``, as Unicode.
     """
@@ -54,7 +55,6 @@ class Run:
         "_head",
         "_held",
         "_keeps_escapes",
-        "_max_bytes",
         "_max_event",
         "_number",
         "_pace",
@@ -67,6 +67,7 @@ class Run:
         "characters",
         "content_at",
         "event",
+        "room",
         "total",
     )
 
@@ -76,9 +77,7 @@ class Run:
         pattern: Pattern,
         stencil: Stencil,
         stats: Stats,
-        *,
         max_event: int,
-        max_bytes: int,
     ) -> None:
         self.event = event
         self.total = self.characters = self._frames = self._bytes = self._bytes_text = 0
@@ -88,7 +87,8 @@ class Run:
         self._before, self._between, self._after = stencil.before, stencil.between, stencil.after
         self._has_metadata = stencil.has_metadata
         self._stats = stats
-        self._max_event, self._max_bytes = max_event, max_bytes
+        self._max_event = max_event
+        self.room = 0
         self._pace = Pace(1, 0.0)
         self._held: list[bytes] = []
         self._rest = b""
@@ -102,7 +102,7 @@ class Run:
         """Take *data* if it is frames of this run; return what leaves, None if anything else is in it."""
         size = len(data)
         total = self._bytes + size
-        if size > self._max_event or total > self._max_bytes:
+        if size > self._max_event or total > self.room:
             return None
         if self._rest or not (data.startswith(self._head) and data.endswith(self._tail)):
             return self._feed_cut(data, now)
@@ -254,7 +254,7 @@ class Run:
         frames, stats = self._frames, self._stats
         if frames:
             stats.bytes_in += self._bytes
-            self._max_bytes -= self._bytes
+            self.room -= self._bytes
             stats.events_in += frames
             stats.deltas += frames
             stats.generated_bytes += self._bytes_text

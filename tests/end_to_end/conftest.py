@@ -1,8 +1,8 @@
 """
 Gates, upstreams and the checks that every end-to-end test ends with.
 
-Whatever a test does, afterwards each of its gates has counted one outcome for every stream it started and
-has none running, and this process holds no descriptor and no task more than before.
+Whatever a test does, afterwards each of its gates has counted one outcome for every stream it started, has
+none running and none waiting for a timer, and this process holds no descriptor and no task more than before.
 """
 
 from __future__ import annotations
@@ -81,11 +81,13 @@ class Gates:
         deadline = loop.time() + leaks.PATIENCE
         while True:
             text = await self.metrics(gate)
-            seen = (leaks.active(text), sum(leaks.outcomes(text).values()))
-            if seen == (0, gate.streams_started):
+            waiting = len(gate._port._soon)  # a timer that comes back would keep gate and core busy for ever
+            seen = (leaks.active(text), sum(leaks.outcomes(text).values()), waiting)
+            if seen == (0, gate.streams_started, 0):
                 return
             assert loop.time() < deadline, (
-                f"{gate.streams_started} streams started, {seen[0]:g} active, outcomes {leaks.outcomes(text)}"
+                f"{gate.streams_started} streams started, {seen[0]:g} active, {waiting} wait for a timer, "
+                f"outcomes {leaks.outcomes(text)}"
             )
             await asyncio.sleep(0.02)
 

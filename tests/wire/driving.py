@@ -45,7 +45,7 @@ class Drive:
         context = context or Context(STREAM_ID, created=1_700_000_000)
         self.pipeline = Pipeline(Settings(output=output, **settings), context, started_at=0.0)
         if not learns:
-            self.pipeline._learner.stop()
+            self.pipeline._learner._attempts = 0
         self.writes: list[tuple[float, bytes]] = []
         self._is_framed = output != "raw"
         if begun:

@@ -140,7 +140,7 @@ def test_a_finish_waits_two_seconds_and_no_longer(output):
     drive.feed(word("Hi") + STOP, 1.0)
     drive.feed(usage(80, 40), 2.9)
 
-    assert drive.pipeline.near_deadline == 3.0
+    assert drive.pipeline.deadline == 3.0
     drive.wait(60.0)
     assert [at for at, _ in drive.writes] == [1.0, 3.0]
     assert getattr(reading_back, output)(drive.body).final["input_tokens"] == 80

@@ -210,6 +210,14 @@ def test_streams_within_their_bounds():
     assert_same([*pieces, (word("x" * 9000), 0.02)], "native", max_event=6000)
 
 
+def test_what_comes_between_counts_as_well():
+    """Bytes that go the ordinary way leave a run less room."""
+    pieces = [(word(f" w{n}") if n % 3 else b": a comment of some length\n\n" * 4, 0.02) for n in range(90)]
+
+    for limit in range(4000, 9000, 61):
+        assert_same(pieces, "native", max_stream=limit)
+
+
 # Proofs
 
 
