@@ -6,6 +6,7 @@ It is written by others from the vendors' documents: what it says was not made f
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -66,9 +67,16 @@ def _install() -> None:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, version.strip().lstrip("v").split(".")[:2])) < NODE:
         raise Missing(f"node is {version.strip()}, and {NODE[0]}.{NODE[1]} is needed")
-    if COMMAND.exists():
-        return
-    HOME.mkdir(parents=True, exist_ok=True)
+    HOME.parent.mkdir(parents=True, exist_ok=True)
+    with HOME.with_suffix(".lock").open("w") as lock:
+        # Test workers are processes, and npm cannot install into one folder twice at a time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not COMMAND.exists():
+            _install_here()
+
+
+def _install_here() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)  # what an installation left that was broken off
     asked = [
         "npm",
         "install",
@@ -80,9 +88,10 @@ def _install() -> None:
         "--no-fund",
     ]
     done = subprocess.run([*asked, f"{PACKAGE}@{VERSION}"], capture_output=True, text=True)
-    if done.returncode and not os.environ.get("CI"):
-        raise Missing(f"npm could not install {PACKAGE}: {done.stderr.strip()[-300:]}")
-    done.check_returncode()
+    if done.returncode:
+        shutil.rmtree(HOME, ignore_errors=True)
+        told = f"npm could not install {PACKAGE}: {done.stderr.strip()[-1000:]}"
+        raise RuntimeError(told) if os.environ.get("CI") else Missing(told)
 
 
 @contextmanager

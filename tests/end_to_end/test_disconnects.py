@@ -465,7 +465,7 @@ async def test_leaving_while_stalled(leave: Any, both_ways: None, gate: Any, sim
 async def test_the_end_waits_for_a_stalled_reader(both_ways: None, gate: Any, simulator: Any):
     """An answer that ended while its client did not read is delivered once it does."""
     upstream = await simulator(Behaviour(tokens=15_000))
-    running = await gate(config(upstream.url, idle="150ms"))
+    running = await gate(config(upstream.url, idle="400ms"))
     async with calling(running.url, receive_buffer=4096) as client:
         client.ask(PATH, Connection="close")
         await until(lambda: [row["state"] for row in running.live()] == ["blocked"])

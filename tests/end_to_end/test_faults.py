@@ -167,9 +167,9 @@ async def test_every_fault_in_every_output(
     running = await gate(
         config(
             upstream.url,
-            total="250ms" if fault == "infinite" else "30s",
-            idle="150ms" if fault == "stall" else "10s",
-            first_token="150ms" if told.outcome == "first_token_timeout" else "10s",
+            total="500ms" if fault == "infinite" else "30s",
+            idle="400ms" if fault == "stall" else "10s",
+            first_token="400ms" if told.outcome == "first_token_timeout" else "10s",
         )
     )
     simulate = f"fault={fault}; fault_after={AFTER}; giant_bytes=200000"
@@ -766,7 +766,7 @@ async def test_a_connection_with_a_fault_is_not_used_again(fault: str, both_ways
         left.append(await peer.left())
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url, idle="150ms"))
+        running = await gate(config(upstream.url, idle="400ms"))
         heard = await talk(running.url, PATHS["native"], {"stream": True})
         ended = asyncio.get_running_loop().time()
         if fault != "eof":  # its body was whole as far as HTTP can tell

@@ -146,7 +146,7 @@ SILENT = {
 async def test_first_token_inside_the_hold(phase: str, both_ways: None, gate: Any, simulator: Any):
     """No head, a head and silence, or pings for ever: 504 ``first_token_timeout``, and no retry."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, "first_token: 150ms"))
+    running = await gate(config(upstream.url, "first_token: 400ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -201,7 +201,7 @@ async def test_first_token_while_connecting(gate: Any):
 async def test_what_is_no_token(nothing: bytes, both_ways: None, gate: Any):
     """Comments, blanks and empty deltas do not count as a first token (C2)."""
     async with scripted(saying_for_ever(nothing)) as upstream:
-        running = await gate(config(upstream.url, "first_token: 150ms"))
+        running = await gate(config(upstream.url, "first_token: 400ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
         assert error_status(heard) == (504, "first_token_timeout")
@@ -225,7 +225,7 @@ def saying_for_ever(what: bytes, *first: bytes) -> Any:
 async def test_idle(both_ways: None, gate: Any, simulator: Any):
     """Silence in mid-stream is ``idle_timeout`` in the stream; what had come is delivered."""
     upstream = await simulator(Behaviour(fault="stall", fault_after=4))
-    running = await gate(config(upstream.url, "idle: 200ms"))
+    running = await gate(config(upstream.url, "idle: 400ms"))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
@@ -240,7 +240,7 @@ async def test_idle(both_ways: None, gate: Any, simulator: Any):
 async def test_pings_do_not_hide_silence(nothing: bytes, both_ways: None, gate: Any):
     """Comments, empty deltas and usage do not move the idle clock."""
     async with scripted(saying_for_ever(nothing, sse("hello"))) as upstream:
-        running = await gate(config(upstream.url, "idle: 200ms"))
+        running = await gate(config(upstream.url, "idle: 400ms"))
         heard = await talk(running.url, PATH, {"stream": True})
 
         assert last_event(heard) == ("error", "idle_timeout")
@@ -276,7 +276,7 @@ async def test_a_gap_in_a_passed_body(gate: Any):
         await peer.left()
 
     async with scripted(script) as upstream:
-        running = await gate(config(upstream.url, "idle: 200ms"))
+        running = await gate(config(upstream.url, "idle: 400ms"))
         heard = await talk(running.url, PATH, {"stream": False})
 
     assert heard.status == 200
