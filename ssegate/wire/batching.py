@@ -13,7 +13,16 @@ from typing import TypeGuard, cast
 
 from ssegate.wire.events import Carried, Event, Reasoning, Refusal, Start, Text, ToolCall, Usage
 
-__all__ = ["Batcher", "Pace", "are_alike"]
+__all__ = ["AdaptivePace", "Batcher", "Load", "Pace", "are_alike"]
+
+_FREE = 0.5
+"""Of its time busy, a gate has enough left: nothing waits."""
+
+_FULL = 0.9
+"""Busy for this much of its time, it needs all that batching saves."""
+
+_SMOOTHING = 0.3
+"""How much of the way the share goes each time: joining makes the gate less busy, so it could swing."""
 
 
 class Pace:
@@ -22,7 +31,7 @@ class Pace:
 
     Attributes:
         size: Deltas that leave together at the most; 1: each leaves alone.
-        delay: Seconds since the last write after which nothing waits; may change at any time.
+        delay: Seconds since the last write after which nothing waits.
         count: Deltas that wait now.
         written_at: The last write.
     """
@@ -47,6 +56,49 @@ class Pace:
         if count < self.size and now < self.written_at + self.delay:
             self.count = count
             return None
+        self.count = 0
+        self.written_at = now
+        return count
+
+
+class Load:
+    """
+    How busy the gate is, and what that means for the streams that adapt to it.
+
+    Attributes:
+        share: Of its delay a stream makes its deltas wait for: 0 while there is time for each, at most 1.
+    """
+
+    __slots__ = ("share",)
+
+    def __init__(self) -> None:
+        self.share = 0.0
+
+    def note(self, busy: float) -> None:
+        """Take note of what part of the last moments, from 0 to 1, the gate has been *busy* for."""
+        wanted = min(max(0.0, (busy - _FREE) / (_FULL - _FREE)), 1.0)
+        self.share += (wanted - self.share) * _SMOOTHING
+
+
+class AdaptivePace(Pace):
+    """Has deltas wait for so much of the delay as the *load* asks for."""
+
+    __slots__ = ("_load",)
+
+    def __init__(self, size: int, delay: float, load: Load) -> None:
+        super().__init__(size, delay)
+        self._load = load
+
+    @property
+    def due_at(self) -> float:
+        """When what waits must leave."""
+        return self.written_at + self.delay * self._load.share
+
+    def add(self, now: float, count: int = 1) -> int | None:
+        """Take note of *count* more deltas; return how many leave now with them, None if all wait."""
+        if now < self.due_at:
+            return super().add(now, count)
+        count += self.count
         self.count = 0
         self.written_at = now
         return count

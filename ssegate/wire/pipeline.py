@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from ssegate.wire.batching import Pace
+from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
@@ -520,7 +520,11 @@ class Pipeline:
 
 
 def _pace(settings: Settings) -> Pace:
-    return Pace(1, 0.0) if settings.batch_delay is None else Pace(settings.batch_size, settings.batch_delay)
+    if settings.batch_delay is None:
+        return Pace(1, 0.0)
+    if settings.load is None:
+        return Pace(settings.batch_size, settings.batch_delay)
+    return AdaptivePace(settings.batch_size, settings.batch_delay, settings.load)
 
 
 def _or_never(moment: float | None) -> float:
