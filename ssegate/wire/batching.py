@@ -33,32 +33,31 @@ class Pace:
         size: Deltas that leave together at the most; 1: each leaves alone.
         delay: Seconds since the last write after which nothing waits.
         count: Deltas that wait now.
-        written_at: The last write.
+        due_at: When what waits must leave.
     """
 
-    __slots__ = ("count", "delay", "size", "written_at")
+    __slots__ = ("count", "delay", "due_at", "size")
 
     def __init__(self, size: int, delay: float) -> None:
         self.size, self.delay = size, delay
         self.count = 0
         # Before the first delta everything is as if written long ago: role-only frames and the like that
         # precede it must not make it wait.
-        self.written_at = -inf
-
-    @property
-    def due_at(self) -> float:
-        """When what waits must leave."""
-        return self.written_at + self.delay
+        self.due_at = -inf
 
     def add(self, now: float, count: int = 1) -> int | None:
         """Take note of *count* more deltas; return how many leave now with them, None if all wait."""
         count += self.count
-        if count < self.size and now < self.written_at + self.delay:
+        if count < self.size and now < self.due_at:
             self.count = count
             return None
         self.count = 0
-        self.written_at = now
+        self.wrote(now)
         return count
+
+    def wrote(self, now: float) -> None:
+        """Take note of a write."""
+        self.due_at = now + self.delay
 
 
 class Load:
@@ -81,7 +80,7 @@ class Load:
 
 
 class AdaptivePace(Pace):
-    """Has deltas wait for so much of the delay as the *load* asks for."""
+    """Has deltas wait for so much of the delay as the *load* asks for when the wait begins."""
 
     __slots__ = ("_load",)
 
@@ -89,19 +88,9 @@ class AdaptivePace(Pace):
         super().__init__(size, delay)
         self._load = load
 
-    @property
-    def due_at(self) -> float:
-        """When what waits must leave."""
-        return self.written_at + self.delay * self._load.share
-
-    def add(self, now: float, count: int = 1) -> int | None:
-        """Take note of *count* more deltas; return how many leave now with them, None if all wait."""
-        if now < self.due_at:
-            return super().add(now, count)
-        count += self.count
-        self.count = 0
-        self.written_at = now
-        return count
+    def wrote(self, now: float) -> None:
+        """Take note of a write."""
+        self.due_at = now + self.delay * self._load.share
 
 
 class Batcher:
@@ -135,7 +124,7 @@ class Batcher:
         if not held:
             return []
         self.pace.count = 0
-        self.pace.written_at = now
+        self.pace.wrote(now)
         return [held[0] if len(held) == 1 else _joined(held, count)]
 
     def release(self) -> list[Event | Carried]:
@@ -154,18 +143,18 @@ class Batcher:
             # undo all joining.
             return [event]
         pace = self.pace
-        was_written_at = pace.written_at
+        was_due_at = pace.due_at
         out = self.flush(now)
         if _may_wait(event):
             # The flush has not made it later for this one.
-            pace.written_at = was_written_at
+            pace.due_at = was_due_at
             if pace.add(now, event.count) is None:
                 if out:
-                    pace.written_at = now
+                    pace.wrote(now)
                 self._held = [event]
                 return out
-        elif pace.written_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
-            pace.written_at = now
+        elif pace.due_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
+            pace.wrote(now)
         out.append(event)
         return out
 

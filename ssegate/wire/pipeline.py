@@ -201,6 +201,17 @@ class Pipeline:
             self._outflow.beat(has_content=self._has_content)
         return self._take(now)
 
+    def flush(self, now: float) -> bytes:
+        """Send the batch that is held: its time has come (``near_deadline``)."""
+        run = self._run
+        if run is None:
+            return self.tick(now)
+        out = run.flush(now)
+        if out:
+            self._written_at = now
+            self._stats.bytes_out += len(out)
+        return out
+
     def tell(self, now: float) -> bytes:
         """Return a failure that came inside the hold as events, for a client that sees no HTTP status."""
         if self.failure is not None and not self.is_open and self.format is not None:
@@ -238,6 +249,9 @@ class Pipeline:
     @property
     def near_deadline(self) -> float | None:
         """The part of ``deadline`` that each read can bring nearer: that of a held batch."""
+        run = self._run
+        if run is not None:
+            return run.deadline
         return None if self._is_over else self._outflow.deadline
 
     @property

@@ -154,17 +154,18 @@ def test_with_time_for_each_token_none_waits():
     assert batcher.deadline is None
 
 
-def test_the_load_changes_what_is_held_already():
-    """As the gate gets time again, what waits leaves sooner."""
+def test_each_wait_is_as_long_as_the_load_asks_for():
+    """The delay is taken anew with each write."""
     load = loaded(1.0)
     batcher = Batcher(AdaptivePace(5, 0.04, load))
     batcher.add(Text("first"), 10.0)
+    load.share = 0.25
     batcher.add(Text("a"), now=10.001)
     assert batcher.deadline == 10.04
 
-    load.share = 0.05
-    assert batcher.deadline == 10.002
-    assert batcher.add(Text("b"), now=10.003) == [Text("ab", count=2)]
+    assert batcher.add(Text("b"), now=10.04) == [Text("ab", count=2)]
+    batcher.add(Text("c"), now=10.041)
+    assert batcher.deadline == pytest.approx(10.05)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.05), st.integers(1, 3)), max_size=40), st.integers(1, 6))
