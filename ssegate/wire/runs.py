@@ -10,7 +10,6 @@ What does not fit its pattern, by a single byte, goes the ordinary way. What lea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ import msgspec
 from ssegate.wire.batching import Batcher, Pace
 from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.events import Carried, Delta, Event
-from ssegate.wire.patterns import Pattern, body_of, decode_text, text_of, with_text
+from ssegate.wire.patterns import Found, Pattern, body_of, decode_text, text_of, with_text
 from ssegate.wire.stats import Stats
 from ssegate.wire.stencils import Cast, Stencil
 
@@ -118,8 +117,8 @@ class Run:
         found = None
         if self._shape is None:
             body = data[self._start : self._stop]
-        elif (found := self._shape.fullmatch(data)) is not None:
-            body = found[1]
+        elif (found := self._shape.find(data)) is not None and found[3] == size:
+            body = data[found[1] : found[2]]
         else:
             return self._feed_cut(data, now)
         try:
@@ -130,7 +129,7 @@ class Run:
         if not text:
             return None
         if self._cast is not None and found is not None:
-            self._payload = self._cast.split(found)
+            self._payload = self._cast.split(data, found)
         self._bytes = total
         self._frames += 1
         self.characters += len(text)
@@ -156,7 +155,7 @@ class Run:
             data, rest = data[:end], data[end:]
             if end < -self._stop or not self._is_begun(rest):
                 return None
-        found = [] if self._shape is None else self._match(data)
+        found = [] if self._shape is None else self._find(data)
         try:
             bodies, texts = self._read(data, found)
         except UNREADABLE:
@@ -173,13 +172,13 @@ class Run:
             return b"".join([self._send(body, now) for body in bodies])
         out = []
         for body, one in zip(bodies, found, strict=True):
-            self._payload = self._cast.split(one)
+            self._payload = self._cast.split(data, one)
             out.append(self._send(body, now))
         return b"".join(out)
 
-    def _read(self, data: bytes, found: list[re.Match[bytes]]) -> tuple[list[bytes], list[str]]:
+    def _read(self, data: bytes, found: list[Found]) -> tuple[list[bytes], list[str]]:
         """Return the bodies of *data*, as they leave, and their texts; no body if anything else is in it."""
-        bodies = self._cut(data) if self._shape is None else [one[1] for one in found]
+        bodies = self._cut(data) if self._shape is None else [data[start:stop] for _, start, stop, _ in found]
         if b"\\" not in b"".join(bodies):
             # Every quote inside a body makes one text more.
             return bodies, _decode_texts(b'["%b"]' % b'","'.join(bodies))
@@ -192,16 +191,17 @@ class Run:
             return []
         return data[self._start : self._stop].split(self._tail + self._head)
 
-    def _match(self, data: bytes) -> list[re.Match[bytes]]:
+    def _find(self, data: bytes) -> list[Found]:
         """Return the frames of *data*; none if anything else is in it."""
         assert self._shape is not None
-        found, at = [], 0
+        found: list[Found] = []
+        at = 0
         while at < len(data):
-            one = self._shape.match(data, at)
+            one = self._shape.find(data, at)
             if one is None:
                 return []
             found.append(one)
-            at = one.end()
+            at = one[3]
         return found
 
     def _is_begun(self, rest: bytes) -> bool:

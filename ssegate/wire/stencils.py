@@ -6,12 +6,11 @@ Nothing is taken for granted of a format either: a stencil is proven with events
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ssegate.wire.events import Carried, Delta, Event
-from ssegate.wire.patterns import PROBES, Pattern, body_of, with_text
+from ssegate.wire.patterns import PROBES, Found, Pattern, body_of, with_text
 
 __all__ = ["Cast", "Stencil", "cast_of", "stencil_of"]
 
@@ -83,11 +82,10 @@ class Cast:
     replaced: int
     suffix: bytes
 
-    def split(self, found: re.Match[bytes]) -> tuple[bytes, bytes]:
-        """Return the payload of a frame as it matched its pattern, before its text and behind it."""
-        data = found.string
-        head = data[found.start() + self.skipped : found.start(1)]
-        return head, data[found.end(1) : found.end() - self.dropped]
+    def split(self, data: bytes, found: Found) -> tuple[bytes, bytes]:
+        """Return the payload of a frame in *data*, before its text and behind it."""
+        begin, start, stop, end = found
+        return data[begin + self.skipped : start], data[stop : end - self.dropped]
 
     def around(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
         """Return what leaves before the text and behind it, until the metadata."""
@@ -118,13 +116,14 @@ def cast_of(encode: Encode, sent: Carried, raw: bytes, pattern: Pattern, stencil
     )
     for frame, metadata in zip(pattern.probes, _METADATA, strict=True):
         metadata = metadata if stencil.has_metadata else b""
-        found = pattern.shape.fullmatch(frame)
+        found = pattern.shape.find(frame)
         if found is None:
             return None
-        head, tail = cast.split(found)
+        head, tail = cast.split(frame, found)
         before, between = cast.around(head, tail)
-        blocks = encode(replace(sent, head=head, body=found[1], tail=tail, count=1), metadata)
-        if blocks != [before + found[1] + between + metadata + stencil.after]:
+        body = frame[found[1] : found[2]]
+        blocks = encode(replace(sent, head=head, body=body, tail=tail, count=1), metadata)
+        if blocks != [before + body + between + metadata + stencil.after]:
             return None
     return cast
 
