@@ -83,7 +83,7 @@ def test_parts_open_and_close_in_turn():
 
 
 def test_calls_by_turns_become_available_at_the_end():
-    """Arguments of two calls may alternate, and text may come between: each input is told once it is whole."""
+    """Arguments of two calls may alternate, and text may come between: each input is told when whole."""
     said = chunks(
         [
             Text("Let me see."),
