@@ -99,10 +99,11 @@ class Exchange:
     @property
     def is_from_trusted_proxy(self) -> bool:
         """The peer is one of ``trusted_proxies``: what it says of the client is believed."""
-        if self.peer == "unix":  # whoever may open the socket is on this machine
-            return bool(self.world.config.trusted_proxies)
+        trusted = self.world.config.trusted_proxies
+        if not trusted or self.peer == "unix":  # whoever may open the socket is on this machine
+            return bool(trusted)
         address = ipaddress.ip_address(self.peer)
-        return any(address in network for network in self.world.config.trusted_proxies)
+        return any(address in network for network in trusted)
 
     @property
     def is_local(self) -> bool:

@@ -33,6 +33,7 @@ from ssegate.request import Plan, forward_headers, plan, request_model
 from ssegate.routing import Router
 from ssegate.streams import Streams, chosen_id
 from ssegate.upstream import Body, Call, Upstreams
+from ssegate.wire.batching import Load
 from ssegate.wire.errors import CODES, ClientError
 from ssegate.wire.events import Failure
 from ssegate.wire.pipeline import Pipeline, Settings
@@ -48,6 +49,7 @@ class Shared(Protocol):
     upstreams: Upstreams
     streams: Streams
     metrics: Metrics
+    load: Load
     draining: bool
 
 
@@ -161,7 +163,7 @@ class DataPort:
         relay = Relay(
             request,
             _terms(exchange, route, stream_id),
-            Pipeline(_settings(exchange, route, planned), context, exchange.began_at),
+            Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
             shared.upstreams,
             _call(exchange, route, planned),
             self._soon,
@@ -281,7 +283,7 @@ def _terms(exchange: Exchange, route: Route, stream_id: str) -> Terms:
     )
 
 
-def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
+def _settings(exchange: Exchange, route: Route, planned: Plan, load: Load) -> Settings:
     batch = route.batch
     return Settings(
         dialect=route.upstream.dialect,
@@ -289,6 +291,7 @@ def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
         metadata=route.metadata or ("every" if planned.output == "native" else "final"),
         batch_size=batch.size if batch else 1,
         batch_delay=batch.delay if batch else None,
+        load=load if batch and batch.adapts else None,
         heartbeat=route.heartbeat,
         hold=route.hold,
         first_token=route.timeouts.first_token,

@@ -36,6 +36,7 @@ FLOORS: dict[str, float] = {
     "metrics": 3,
     "logs": 3,
     "alarm": 3,
+    "loopwatch": 3,
     "tap": 3,
     "connection": 3,
     "listening": 3,

@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import replace
 from typing import Any
 
-from ssegate.config import model, settings
+from ssegate.config import model, sections, settings
 from ssegate.config.custom import described
 from ssegate.wire.stats import Price
 
@@ -63,7 +63,7 @@ def route(said: model.Route, to: settings.Upstream) -> settings.Route:
         upstream_path=said.upstream_path,
         output=said.output,
         errors=said.errors,
-        batch=settings.Batch(said.batch.size, said.batch.delay) if said.batch else None,
+        batch=_batch(said.batch),
         metadata=said.metadata,
         timeouts=settings.Timeouts(
             timeouts.connect, timeouts.first_token, timeouts.idle, timeouts.total, timeouts.write
@@ -107,6 +107,10 @@ def config(
         upstreams=upstreams,
         routes=routes,
     )
+
+
+def _batch(said: sections.Batch | None) -> settings.Batch | None:
+    return None if said is None else settings.Batch(said.size, said.delay, said.mode == "adaptive")
 
 
 def _methods(said: model.Route) -> frozenset[str] | None:

@@ -60,7 +60,6 @@ _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("output",), _not_among(Output, BUILT_OUTPUTS), "this output is"),
     (("limits",), limits_anything, "limits are"),
     (("resume",), lambda value: value not in _OFF, "resume is"),
-    (("batch", "mode"), lambda value: value == "adaptive", "adaptive batching is"),
     (("upstream",), lambda value: isinstance(value, list), "failover over a list of upstreams is"),
 )
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from ssegate.wire.batching import Pace
+from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
@@ -199,6 +199,17 @@ class Pipeline:
             self._outflow.beat(has_content=self._has_content)
         return self._take(now)
 
+    def flush(self, now: float) -> bytes:
+        """Send the batch that is held: its time has come (``near_deadline``)."""
+        run = self._run
+        if run is None:
+            return self.tick(now)
+        out = run.flush(now)
+        if out:
+            self._written_at = now
+            self._stats.bytes_out += len(out)
+        return out
+
     def tell(self, now: float) -> bytes:
         """Return a failure that came inside the hold as events, for a client that sees no HTTP status."""
         if self.failure is not None and not self.is_open and self.format is not None:
@@ -236,6 +247,9 @@ class Pipeline:
     @property
     def near_deadline(self) -> float | None:
         """The part of ``deadline`` that each read can bring nearer: that of a held batch."""
+        run = self._run
+        if run is not None:
+            return run.deadline
         return None if self._is_over else self._outflow.deadline
 
     @property
@@ -523,7 +537,11 @@ class Pipeline:
 
 
 def _pace(settings: Settings) -> Pace:
-    return Pace(1, 0.0) if settings.batch_delay is None else Pace(settings.batch_size, settings.batch_delay)
+    if settings.batch_delay is None:
+        return Pace(1, 0.0)
+    if settings.load is None:
+        return Pace(settings.batch_size, settings.batch_delay)
+    return AdaptivePace(settings.batch_size, settings.batch_delay, settings.load)
 
 
 def _or_never(moment: float | None) -> float:

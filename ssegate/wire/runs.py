@@ -224,7 +224,8 @@ class Run:
         """Return what is held, as one event."""
         if not self._held:
             return b""
-        count, self._pace.count, self._pace.written_at = self._pace.count, 0, now
+        count, self._pace.count = self._pace.count, 0
+        self._pace.wrote(now)
         return self._write(b"", count, now)
 
     def _send(self, body: bytes, now: float) -> bytes:

@@ -278,7 +278,6 @@ def test_keys_or_limits_guard_a_credential():
         ("store: redis://localhost:6379/0", "store", "a shared store is"),
         ("store: rediss://localhost", "store", "a shared store is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
-        ("defaults: {batch: {mode: adaptive}}", "defaults.batch.mode", "adaptive batching is"),
         ("defaults: {limits: {streams: 1}}", "defaults.limits", "limits are"),
         ("defaults: {upstream: [a]}", "defaults.upstream", "failover over a list of upstreams is"),
     ],
@@ -295,7 +294,6 @@ def test_a_feature_of_later_is_an_error_that_says_so(extra, path, what):
         ("limits: {requests: 1/minute}", "limits", "limits are"),
         ("resume: {}", "resume", "resume is"),
         ("resume: {keep: 2m, grace: 30s, max_bytes: 4MiB}", "resume", "resume is"),
-        ("batch: {mode: adaptive}", "batch.mode", "adaptive batching is"),
         ("upstream: [a, a]", "upstream", "failover over a list of upstreams is"),
     ],
 )

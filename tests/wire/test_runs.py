@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wire.driving import DONE, ROLE, STOP, Drive, chunk, line, message, usage, word
 from wire.recordings import recordings
 
+from ssegate.wire.batching import Load
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.events import Text
 from ssegate.wire.formats import make
@@ -21,6 +22,8 @@ from ssegate.wire.seams import Context
 
 OUTPUTS = ["native", "openai", "same"]
 BATCHES = [{"batch_delay": 0.04}, {"batch_delay": None}, {"batch_delay": 0.1, "batch_size": 3}]
+HALF_LOADED = Load()
+HALF_LOADED.share = 0.5
 
 
 def driven(pieces, output, content_type, **settings):
@@ -96,7 +99,7 @@ reads = st.lists(
 )
 
 
-@given(reads, st.sampled_from(OUTPUTS), st.sampled_from(BATCHES), st.randoms())
+@given(reads, st.sampled_from(OUTPUTS), st.sampled_from([*BATCHES, {"load": HALF_LOADED}]), st.randoms())
 def test_no_text_makes_a_difference(said, output, batch, chance):
     """Quotes, escapes, halves of characters, empty texts; some frames cut in two by the network."""
     pieces = [(ROLE + word("Hello") + word(" you"), 0.1)]
