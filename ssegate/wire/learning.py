@@ -9,6 +9,7 @@ first that does not: what such a frame may have changed in dialect or format is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -91,7 +92,8 @@ class Learner:
         pattern = pattern_of(raw, said.delta, framer.anew(), dialect)
         if pattern is None:
             return None
-        stencil = stencil_of(form.encode, _maker(said), has_metadata=self._has_metadata)
+        # A copy's: what is held has yet to be written, and a probe would open in its place what that opens.
+        stencil = stencil_of(copy(form).encode, _maker(said), has_metadata=self._has_metadata)
         # A carried frame leaves as it came, and so would its noise: the same in each.
         if stencil is None or (pattern.middle and isinstance(said.sent, Carried)):
             return None

@@ -67,7 +67,6 @@ class Vercel:
     """
 
     name: ClassVar[str] = "vercel"
-    may_miss_deltas: ClassVar[bool] = False  # a call's arguments are gathered, a part's first delta opens it
     content_type = SSE
     heartbeat = b":\n"
     noop = b""
@@ -78,6 +77,11 @@ class Vercel:
         self._parts = self._sources = 0
         self._delta = self._end = b""  # of the open part: what stands before each text, and the whole end
         self._calls: dict[int, _Call] = {}
+
+    @property
+    def may_miss_deltas(self) -> bool:
+        """Until there is a call, whose arguments are gathered; its opening is never held back."""
+        return not self._calls
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         """Return the chunks that say *event*, with those that open and close its part."""
