@@ -83,6 +83,20 @@ async def test_a_client_that_sees_no_status_gets_the_error_as_an_event(
         assert said.error is not None and said.first.text == ""
 
 
+@pytest.mark.parametrize(("path", "shape"), [(MESSAGES, "anthropic"), ("/v1/responses", "responses")])
+async def test_where_no_output_is_named_the_path_tells_the_shape_of_the_event(
+    gate: Any, simulator: Any, path: str, shape: str
+):
+    """Nobody knows yet what the upstream would have spoken; the client's path says what it reads."""
+    upstream = await simulator(Behaviour(fault="refuse"))
+    running = await gate(everything_to(upstream.url, errors="stream"))
+
+    answer = await ask(running.url, path, {"stream": True})
+
+    assert answer.status == 200
+    assert getattr(reading_back, shape)(answer.body).error is not None
+
+
 @pytest.mark.parametrize("output", ["vercel", "text", "anthropic"])
 async def test_a_cancelled_stream_ends_in_its_format(gate: Any, simulator: Any, output: str):
     """The operator ends it; what was open is closed, and the response ends as HTTP wants it."""
