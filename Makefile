@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else is set up in .venv by itself.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof fuzz format lint bench clean
+.PHONY: help demo test proof fuzz format lint bench guard clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,9 @@ format: $(TEST_READY) ## put the code in order
 
 bench: $(DEMO_READY) ## measure it beside other proxies, half an hour (ARGS="--quick", "--only ROW", "--help")
 	@$(BIN)/python -m bench.run $(ARGS)
+
+guard: $(DEMO_READY) ## has a token become dearer? half a minute (ARGS="--write": what it costs now is right)
+	@$(BIN)/python -m bench.guard $(ARGS)
 
 clean: ## remove the environment and everything that tools have left
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -110,6 +110,10 @@ def openai(number: int) -> bytes:
     return OPENAI % WORDS[number % 6]
 
 
+def obfuscated(number: int) -> bytes:
+    return openai(number).replace(b"]}\n", b'],"obfuscation":"%b"}\n' % (b"x" * (number * 5 % 11)))
+
+
 def call(number: int) -> bytes:
     return CALL % (b'\\"%b\\",' % WORDS[number % 6])
 
@@ -142,6 +146,7 @@ CASES = {
     "openai to native, 16 frames a read": Case(openai, _WIDE, frames=16),
     "openai to native, cut at 1000 bytes": Case(openai, _WIDE, cut=1000),
     "openai to openai": Case(openai, {"output": "openai", "metadata": "final"}),
+    "openai with obfuscation to openai": Case(obfuscated, {"output": "openai", "metadata": "final"}),
     "openai arguments to native": Case(call, _WIDE, first=_CALLED),
     "anthropic to same": Case(anthropic, {"output": "same", "metadata": "final"}, first=_BEGUN),
     "ollama to native": Case(ollama, _WIDE),

@@ -53,6 +53,7 @@ FLOORS: dict[str, float] = {
     "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
     "wire.patterns": 0.3,  # what framings, dialects and formats do to a frame, seen from outside
+    "wire.stencils": 0.35,
     "wire.runs": 0.4,
     "wire.learning": 0.45,
     "wire.outflow": 0.5,  # the way out of it: batching and formats

@@ -63,6 +63,9 @@ _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_prot
 
 _NEVER = float("inf")
 
+_SLICE = 64 << 10
+"""Bytes that are read the ordinary way in one go."""
+
 
 class Pipeline:
     """
@@ -140,6 +143,10 @@ class Pipeline:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
+        if len(data) > _SLICE:
+            # How bytes are cut changes nothing but this: a run is found after the first of them.
+            slices = [data[at : at + _SLICE] for at in range(0, len(data), _SLICE)]
+            return b"".join([self.feed(part, now) for part in slices])
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:

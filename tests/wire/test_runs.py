@@ -17,8 +17,9 @@ from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.events import Text
 from ssegate.wire.formats import make
 from ssegate.wire.framing import FRAMINGS
-from ssegate.wire.patterns import Pattern, pattern_of, stencil_of
+from ssegate.wire.patterns import Pattern, pattern_of
 from ssegate.wire.seams import Context
+from ssegate.wire.stencils import stencil_of
 
 OUTPUTS = ["native", "openai", "vercel", "same"]
 BATCHES = [{"batch_delay": 0.04}, {"batch_delay": None}, {"batch_delay": 0.1, "batch_size": 3}]
@@ -239,10 +240,10 @@ def test_what_comes_between_counts_as_well():
 # Proofs
 
 
-def proven(raw, text):
+def proven(raw, text, before=b""):
     framer, dialect = FRAMINGS["sse"](1 << 20), DIALECTS["openai"]()
     dialect.decode(next(framer.feed(word("first"))))
-    return pattern_of(raw, Text(text), framer.anew(), dialect)
+    return pattern_of(raw, before, Text(text), framer.anew(), dialect)
 
 
 def test_a_pattern_is_what_surrounds_the_text():
@@ -283,11 +284,10 @@ def test_a_stencil_is_what_surrounds_text_and_metadata(name):
     """It writes what the format writes, for any text."""
     form = make(name, "auto", Context("st-1", 1))
     form.encode(Text("the first is another"), b"")
-    found = stencil_of(form.encode, Text, has_metadata=True)
+    found = stencil_of(form.encode, Text("x"), has_metadata=True)
 
     assert found is not None
-    written = found.before + b"a\\nb" + found.between + b'{"n":1}' + found.after
-    assert [written] == form.encode(Text("a\nb"), b'{"n":1}')
+    assert [found.filled(b"a\\nb", b'{"n":1}')] == form.encode(Text("a\nb"), b'{"n":1}')
 
 
 def test_no_stencil_of_what_counts():
@@ -297,4 +297,101 @@ def test_no_stencil_of_what_counts():
     def encode(event, metadata):
         return [b'data: {"n":%d,"t":"%b"}\n\n' % (next(numbers), event.text.encode())]
 
-    assert stencil_of(encode, Text, has_metadata=False) is None
+    assert stencil_of(encode, Text("x"), has_metadata=False) is None
+
+
+# What differs beside the text and says nothing
+
+
+def words(data, times=70):
+    return [(data(f" w{n}", n), 0.02) for n in range(times)]
+
+
+def padded(text, n):
+    data = message(type="content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    return data[:-3] + b" " * (n * 7 % 13) + data[-3:]
+
+
+def timed(text, n):
+    return line(created_at=f"2026-01-01T00:00:{n:02}Z", message={"content": text}, done=False)
+
+
+def obfuscated(text, n):
+    return word(text)[:-3] + b',"obfuscation":"' + b"x" * (n * 5 % 11) + b'"}\n\n'
+
+
+def dated(text, n):
+    return word(text).replace(b"1700000009", b"17000%02d" % n)
+
+
+def numbered(text, n):
+    return message(
+        type="response.output_text.delta",
+        sequence_number=n + 8,
+        item_id="i",
+        delta=text,
+        obfuscation="q" * (n % 9),
+    )
+
+
+NOISY = {
+    "padded": (padded, "text/event-stream"),
+    "timed": (timed, "application/x-ndjson"),
+    "obfuscated": (obfuscated, "text/event-stream"),
+    "dated": (dated, "text/event-stream"),
+    "numbered": (numbered, "text/event-stream"),
+}
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+@pytest.mark.parametrize(("frame", "content_type"), NOISY.values(), ids=NOISY)
+def test_what_says_nothing_does_not_end_a_run(frame, content_type, output):
+    """Padding, times and numbers; in the upstream's own form an event leaves with those of its last frame."""
+    pieces = words(frame)
+    drive = driven(pieces, output, content_type)
+
+    # Responses number what leaves anew, so its frames are none of a run.
+    assert carried(drive) >= (0 if (frame, output) == (numbered, "same") else 60)
+    for batch in BATCHES:
+        assert_same(pieces, output, content_type, **batch)
+    whole = b"".join(data for data, _ in pieces)
+    for size in (90, 700, 3000):
+        cuts = [(whole[at : at + size], 0.01) for at in range(0, len(whole), size)]
+        assert_same(cuts, output, content_type)
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+@pytest.mark.parametrize(("frame", "content_type"), NOISY.values(), ids=NOISY)
+def test_other_frames_among_noisy_ones(frame, content_type, output):
+    """What does not fit ends the run, and what was held leaves as it would have."""
+    run = words(frame, 9)
+    others = [
+        b": ping\n\n",
+        b"\n",
+        frame('a "quoted" \\ \u00e9', 77),
+        frame("x", 78)[:-2],
+        b"\n\n",
+        frame("", 79),
+    ]
+    pieces = [piece for other in others for piece in [*run, (other, 0.01), *run]]
+
+    assert_same(pieces, output, content_type)
+
+
+def test_noise_is_what_differs():
+    """A member that may differ belongs to the pattern as it is until it does."""
+    same = proven(obfuscated("ab", 3), "ab", before=obfuscated("cd", 3))
+    other = proven(obfuscated("ab", 3), "ab", before=obfuscated("cd", 4))
+
+    assert same is not None and same.shape is None
+    assert other is not None and other.shape is not None
+    assert other.cut(obfuscated("longer", 7)) == b"longer"
+    assert other.cut(obfuscated("longer", 7).replace(b'"xx', b'"x\\n')) is None
+
+
+def test_a_large_read_is_a_run_too():
+    """A run is found inside a read of many frames, and the rest of it is carried."""
+    body = ROLE + b"".join(word(f" w{n}") for n in range(3000))
+    drive = driven([(body, 0.1)], "native", "text/event-stream")
+
+    assert carried(drive) > 2000
