@@ -8,6 +8,7 @@ first that does not: what such a frame may have changed in dialect or format is 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 from ssegate.wire.batching import are_alike
@@ -95,7 +96,8 @@ class Learner:
             return None
         sent = said.sent
         pattern = pattern_of(raw, before, said.delta, framer.anew(), dialect)
-        stencil = stencil_of(form.encode, sent, has_metadata=self._has_metadata)
+        # A copy's: what is held has yet to be written, and a probe would open in its place what that opens.
+        stencil = stencil_of(copy(form).encode, sent, has_metadata=self._has_metadata)
         if pattern is None or stencil is None:
             return None
         cast = None

@@ -21,7 +21,7 @@ from ssegate.wire.patterns import Pattern, pattern_of
 from ssegate.wire.seams import Context
 from ssegate.wire.stencils import stencil_of
 
-OUTPUTS = ["native", "openai", "same"]
+OUTPUTS = ["native", "openai", "vercel", "same"]
 BATCHES = [{"batch_delay": 0.04}, {"batch_delay": None}, {"batch_delay": 0.1, "batch_size": 3}]
 HALF_LOADED = Load()
 HALF_LOADED.share = 0.5
@@ -148,12 +148,27 @@ def test_what_does_not_fit_goes_the_ordinary_way(other, output, place):
     assert_same(pieces, output)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_part_is_opened_by_what_was_said(batch):
+    """Frames of a new kind may be held while a run of them is tried out, which opens nothing itself."""
+    kinds = [word("a"), chunk({"reasoning_content": "b"}), chunk({"refusal": "c"})] * 3
+    pieces = [(frame, 0.002) for kind in kinds for frame in [kind] * 4]
+    call = chunk({"tool_calls": [{"index": 0, "id": "c0", "function": {"name": "f", "arguments": ""}}]})
+    parts = [
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}) for text in ('{"a":', "1}")
+    ]
+    pieces += [(frame, 0.002) for frame in [call, *parts, *[word("d")] * 4]]
+
+    assert_same([(ROLE, 0.1), *pieces, (STOP + DONE, 0.02)], "vercel", **batch)
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_most_of_a_stream_is_carried(output):
     """A run is known after two frames; odd texts do not end it."""
     pieces = [(word(f' "{n}"\n\u00e9\\'), 0.02) for n in range(100)]
+    metadata = "final" if output == "vercel" else "every"  # whose metadata is an event of its own
 
-    assert carried(driven([(ROLE, 0.1), *pieces], output, "text/event-stream")) >= 95
+    assert carried(driven([(ROLE, 0.1), *pieces], output, "text/event-stream", metadata=metadata)) >= 95
 
 
 @pytest.mark.parametrize(
