@@ -21,10 +21,13 @@ from . import scenarios
 from .conftest import House
 from .upstream import BODIES, MESSAGE, Body
 
-__all__ = ["Client", "NotApplicable", "Part", "check", "go_through"]
+__all__ = ["NO_CALLS", "NO_THOUGHTS", "Client", "NotApplicable", "Part", "Told", "go_through", "installed"]
 
 Part = tuple[Literal["text", "reasoning"], str] | tuple[Literal["call"], tuple[str, str]]
 """A piece of text or of thinking; or a whole call, its name and its arguments as JSON."""
+
+NO_CALLS = "this API has no tools"
+NO_THOUGHTS = "this API has no reasoning"
 
 LEAVING = 5.0
 """Seconds within which an upstream must be left, on however busy a machine."""
@@ -32,8 +35,17 @@ LEAVING = 5.0
 UNHURRIED = 30.0
 
 
+class Told(Exception):
+    """What a reader makes of an error that its client hands over without raising anything."""
+
+
 class NotApplicable(Exception):
     """This client or its vendor has no such thing; the message says why."""
+
+
+def installed(package: str) -> str:
+    """Return the version of an installed package."""
+    return version(package)
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,10 @@ class Client:
     cannot: Mapping[str, str] = field(default_factory=dict)
     """Scenarios that it has nothing for, and why."""
 
-    language: str = "Python"
+    told: str = ""
+    """Of a client that raises nothing by itself: how it is told."""
 
-    @staticmethod
-    def installed(package: str) -> str:
-        """Return the version of an installed package."""
-        return version(package)
+    language: str = "Python"
 
 
 @dataclass
@@ -140,7 +150,7 @@ def _fails(client: Client, wire: str, scenario: str, body: Body, house: House) -
     # Some answers are so short that half of them is none of the text.
     assert heard.text and body.text.startswith(heard.text) and heard.text != body.text
     assert scenario != "error" or MESSAGE in str(raised.value)
-    return f"raised as `{raised.type.__name__}`"
+    return client.told or f"raised as `{raised.type.__name__}`"
 
 
 def _limit(client: Client, wire: str, scenario: str, body: Body, house: House) -> str:
@@ -150,7 +160,7 @@ def _limit(client: Client, wire: str, scenario: str, body: Body, house: House) -
             _read(client, house.base(wire, scenario), heard)
         assert "Slow down" in str(raised.value)
         assert len(house.upstream.asked) == 1
-        return f"raised as `{raised.type.__name__}`; this client asks only once"
+        return f"{client.told or f'raised as `{raised.type.__name__}`'}; this client asks only once"
     _read(client, house.base(wire, scenario), heard)
     assert heard.text == body.text
     first, second = house.upstream.asked
