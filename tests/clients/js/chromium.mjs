@@ -1,9 +1,13 @@
-// A page in the system's Chromium, driven through playwright-core: one browser, a fresh context for each job.
+// page.html in the system's Chromium, driven through playwright-core: one browser, and for each stream a context
+// of its own, whose page is of the gate's origin unless the job names another.
+
+import { readFileSync } from "node:fs";
 
 import { chromium } from "playwright-core";
 
-import { answerJobs } from "./reading.mjs";
+import { Calls, Pieces, native, serve } from "./pieces.mjs";
 
+const html = readFileSync(new URL("page.html", import.meta.url), "utf-8");
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
   args: [
@@ -16,34 +20,59 @@ const browser = await chromium.launch({
   ],
 });
 
-/** Load `job.page`, start the client there, and return what it saw once it is over, or shows `job.leaves`. */
-async function visit(job, context) {
-  const page = await context.newPage();
-  const asked = [];
+/** What the page was told went wrong. */
+class Told extends Error {}
+
+/** Note what the page asks of `url`. */
+function watch(page, url, asked) {
   page.on("request", (request) => {
-    const { pathname } = new URL(request.url());
-    if (pathname === job.watches) asked.push([request.method(), request.headers()["last-event-id"] ?? null]);
+    if (request.url().startsWith(url) && request.method() !== "OPTIONS") asked.push(request);
   });
-  const complaints = [];
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  await page.goto(job.page);
-  await page.evaluate((job) => start(job), job);
-  if (job.leaves) {
-    await page.waitForFunction(() => out.textContent);
-    await (job.leaves === "page" ? page.close() : page.evaluate(() => seen.source.close()));
-    return { asked, complaints };
-  }
-  await page.waitForFunction(() => isOver(), undefined, { polling: 20 });
-  const state = await page.evaluate(() => ({ ...seen, source: null, shown: out.textContent }));
-  return { ...state, asked, complaints };
 }
 
-await answerJobs(async (job) => {
+/** Return how often was asked: the methods, and the ids from which to resume. */
+async function told(asked) {
+  return Promise.all(
+    asked.map(async (request) => [request.method(), (await request.allHeaders())["last-event-id"] ?? null]),
+  );
+}
+
+async function* follow(pieces, seen) {
+  const calls = new Calls();
+  for await (const [kind, { data }] of pieces) {
+    if (kind === "data") yield* native(data, calls);
+    if (kind === "finished") seen.finished.push(data);
+    if (kind === "error") seen.errors.push(data && JSON.parse(data));
+    if (kind === "over") {
+      seen.shown = data;
+      break;
+    }
+  }
+  yield* calls;
+}
+
+await serve(async function* ({ base, api, page: address, closes = true, quiet = false }) {
   const context = await browser.newContext();
   try {
-    return await visit(job, context);
+    const page = await context.newPage();
+    const seen = { shown: null, finished: [], errors: [] };
+    const asked = [];
+    const pieces = new Pieces();
+    watch(page, base, asked);
+    page.on("pageerror", (error) => pieces.fail(error));
+    await page.exposeBinding("told", (_, kind, value) => pieces.add(kind, { data: value }));
+    await page.goto(address ?? new URL("/health", base).href);
+    await page.setContent(html);
+    await page.evaluate(({ api, path, closes }) => void start(api, path, closes), {
+      api,
+      path: api === "EventSource" ? `${base}?prompt=hi` : base,
+      closes,
+    });
+    yield* follow(pieces, seen);
+    const failure = [...seen.errors, ...seen.finished].find((data) => data?.error);
+    if (failure && !quiet) throw new Told(failure.error);
+    return { ...seen, asked: await told(asked) };
   } finally {
     await context.close();
   }
-});
-await browser.close();
+}, Told, () => browser.close());

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from end_to_end.npm import Missing
 
-from .node import Nodes
+from .browser import chromium
+from .node import Node, Nodes
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,12 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     nodes = Nodes(tmp_path_factory.mktemp("node"))
     yield nodes
     nodes.close()
+
+
+@pytest.fixture(scope="session")
+def browser(nodes: Nodes) -> Node:
+    """One Chromium for all tests of a worker."""
+    try:
+        return chromium(nodes)
+    except Missing as exc:
+        pytest.skip(str(exc))

@@ -66,8 +66,12 @@ export function* native(data, calls) {
   if (data.tool_call) calls.add(data.tool_call.index, data.tool_call.name, data.tool_call.arguments);
 }
 
-/** Do as standard input says; `read(job)` yields pieces, `OwnError` is the class of the client's errors. */
-export async function serve(read, OwnError) {
+/**
+ * Do as standard input says, then exit: clients may keep connections and timers.
+ *
+ * `read(job)` yields pieces, `OwnError` is the class of the client's errors, `close` ends what is shared.
+ */
+export async function serve(read, OwnError, close = () => {}) {
   let stream;
   let slept;
   for await (const line of createInterface({ input: process.stdin })) {
@@ -85,6 +89,7 @@ export async function serve(read, OwnError) {
       say({ raised: described(error, OwnError) });
     }
   }
+  await close();
   process.exit(0);
 }
 

@@ -27,6 +27,7 @@ class Way:
     """Asks again after a 429, as long after as it was told."""
 
     cannot: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
 
     def client(self, nodes: Nodes) -> Client:
         """Return it, ready to read."""
@@ -38,22 +39,24 @@ class Way:
             self.wires,
             limit=None if self.waits else Raised,
             cannot=self.cannot,
+            told=self.told,
             language="JavaScript",
         )
 
 
 OPENAI = ("openai", "openai-from-anthropic")
-MESSAGE = {"reasoning": "the helper has no event for it"}
-CALLS = {"tool": "legacy completions have none"}
+PART = "given as an `error` part of the stream"
+EVENT = "given as an `error` event with data"
+HELPER = {"reasoning": "this helper knows no reasoning"}
 
 WAYS = [
     Way("openai chat", "openai", "openai", "chat", OPENAI),
-    Way("openai chat.stream()", "openai", "openai", "helper", OPENAI, cannot=MESSAGE),
+    Way("openai chat.stream()", "openai", "openai", "helper", OPENAI, cannot=HELPER),
     Way("openai responses", "openai", "openai", "responses", ("responses",)),
     Way("@anthropic-ai/sdk messages", "@anthropic-ai/sdk", "anthropic", "messages", ("anthropic",)),
     Way("@anthropic-ai/sdk messages.stream()", "@anthropic-ai/sdk", "anthropic", "helper", ("anthropic",)),
-    Way("ai streamText, openai-compatible", "ai", "ai", "", OPENAI),
-    Way("eventsource", "eventsource", "eventsource", "", ("native",), waits=False),
+    Way("ai streamText, openai-compatible", "ai", "ai", "", OPENAI, told=PART),
+    Way("eventsource", "eventsource", "eventsource", "", ("native",), waits=False, told=EVENT),
     Way(
         "@microsoft/fetch-event-source",
         "@microsoft/fetch-event-source",
@@ -65,12 +68,8 @@ WAYS = [
 
 
 def cases() -> list[Any]:
-    """Return each way with each of its wires; what one process runs stays on one test worker."""
-    return [
-        pytest.param(way, wire, id=f"{way.name}-{wire}", marks=pytest.mark.xdist_group(way.runner))
-        for way in WAYS
-        for wire in way.wires
-    ]
+    """Return each way with each of its wires."""
+    return [pytest.param(way, wire, id=f"{way.name}-{wire}") for way in WAYS for wire in way.wires]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
