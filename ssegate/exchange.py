@@ -21,7 +21,7 @@ from ssegate.retrying import retry_headers
 from ssegate.routing import Router
 from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
-from ssegate.wire.formats import make
+from ssegate.wire.formats import FORMATS, HEADERS, make
 from ssegate.wire.formats.error_bodies import error_body
 from ssegate.wire.seams import Context
 from ssegate.wire.stats import Price
@@ -29,6 +29,7 @@ from ssegate.wire.stats import Price
 __all__ = ["Exchange", "World"]
 
 _SHAPES = (
+    ("/responses", "responses"),
     (":streamGenerateContent", "gemini"),
     (":generateContent", "gemini"),
     ("/interactions", "gemini"),
@@ -132,11 +133,12 @@ class Exchange:
         is_bodiless = self.request.method in ("HEAD", "OPTIONS")
         # A page that may not ask is not served a stream either, whatever it can see.
         tells_event = self.errors_as_events and failure.code != "forbidden_origin"
-        if tells_event and not is_bodiless and shape in ("native", "openai"):
+        if tells_event and not is_bodiless and shape in FORMATS:
             form = make(shape, "auto", Context("-", int(time.time())))
             head["Cache-Control"] = "no-cache, no-transform"
             head["X-Accel-Buffering"] = "no"
             head["Content-Type"] = form.content_type
+            head.extend(HEADERS.get(shape, {}))
             return Response(headers=head, body=b"".join(form.fail(failure, b"")))
         head.extend(retry_headers(failure, time.time()))
         if not CODES[failure.code].retry or status == 409:
@@ -168,7 +170,7 @@ class Exchange:
         query = self.request.rel_url.raw_query_string
         output = resolved_output(self.route, self.request.method, self.path, query)
         if output != "same":
-            return "native" if output == "native" else "openai"
+            return output if output in FORMATS else "openai"
         if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
         for ending, shape in _SHAPES:

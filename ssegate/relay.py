@@ -29,6 +29,7 @@ from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
+from ssegate.wire.formats import HEADERS
 from ssegate.wire.pipeline import Pipeline
 
 __all__ = ["Relay", "Terms"]
@@ -201,6 +202,7 @@ class Relay:
         form = self._pipeline.format
         theirs = self._inlet.content_type or "application/octet-stream"
         head["Content-Type"] = theirs if form is None else form.content_type
+        head.extend({} if form is None else HEADERS.get(form.name, {}))
         head["Cache-Control"] = "no-cache, no-transform"
         head["X-Accel-Buffering"] = "no"
         head["X-Stream-ID"] = self.stream_id

@@ -40,7 +40,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats import make
+from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, make
 from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
@@ -57,9 +57,6 @@ FINISH_HOLD = 2.0
 
 _MAX_HELD = 1 << 20
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
-
-_CARRIES = frozenset({("openai", "openai")})
-"""Formats other than ``same`` that write a dialect's frames back as they came."""
 
 _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_protocol"})
 """Failures of the connection: harmless once the answer is complete."""
@@ -95,6 +92,7 @@ class Pipeline:
         self._framer: Framer | None = None
         self._dialect: Dialect | None = None
         self._carries = False
+        self._refusal: Failure | None = None  # of a dialect that the output has no words for
         self._mender = Mender(context.stream_id)
         every_metadata = settings.metadata == "every"
         self._outflow = Outflow(
@@ -335,7 +333,10 @@ class Pipeline:
             said = self._settings.dialect
             spoken = said if isinstance(said, Description) else name
             self._outflow.format = make("same", spoken, self._context, found.framing)
-        self._carries = output == "same" or (output, name) in _CARRIES
+        self._carries = output == "same" or (output == name and output in CARRYING)
+        if output in OF_OWN_DIALECT and output != name:
+            message = f"the upstream answered in the {name} dialect, the output {output} needs its own"
+            self._refusal = Failure("upstream_content_type", message)
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
@@ -354,6 +355,8 @@ class Pipeline:
                 raise
             self._end(now)  # the cut went through this very frame
             return
+        if self._refusal is not None:  # the upstream's own error says more
+            events = [next((event for event in events if isinstance(event, Failure)), self._refusal)]
         carried = self._dialect.carry(frame) if self._carries else None
         self._learner.note(events, carried)
         if carried is None:

@@ -15,6 +15,9 @@ from ssegate.wire.events import Failure
 from ssegate.wire.formats import FORMATS
 
 OUTPUTS = [*FORMATS, "same"]
+OF_OWN_DIALECT = ("anthropic", "responses")
+"""Outputs that are refused to upstreams of another dialect."""
+
 OCTETS = "application/octet-stream"
 
 
@@ -30,9 +33,14 @@ def ways(body: Recording) -> list[Way]:
     return [Way(*way) for way in product((body.content_type, None, OCTETS), ("auto", body.dialect))]
 
 
-def turns(body: Recording, outputs: Sequence[str] = OUTPUTS) -> Iterator[tuple[str, Way]]:
+def fitting(body: Recording) -> list[str]:
+    """Return the outputs that can tell *body*."""
+    return [output for output in OUTPUTS if output not in OF_OWN_DIALECT or output == body.dialect]
+
+
+def turns(body: Recording, more: Sequence[str] = ()) -> Iterator[tuple[str, Way]]:
     """Return every output and every way in turn, over and over, from a different one for each body."""
-    both = list(product(outputs, ways(body)))
+    both = list(product([*fitting(body), *more], ways(body)))
     start = random.Random(str(body)).randrange(len(both))
     return cycle(both[start:] + both[:start])
 
@@ -68,5 +76,7 @@ def tell(body: Recording, pieces: Iterable[bytes], output: str, way: Way | None 
 
 def answer(output: str, dialect: str, data: bytes) -> reading_back.Answer | None:
     """Return what a client reads in *data*; None where ``reading_back`` has no reader for its format."""
+    if output == "same" and dialect == "text":
+        return None  # the body itself, without events
     read = getattr(reading_back, dialect if output == "same" else output, None)
     return None if read is None else read(data)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "SSE", "encoded", "quoted", "sse_event", "with_key"]
+__all__ = ["DONE", "SSE", "encoded", "quoted", "sse_event", "utf8", "with_key"]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
@@ -28,6 +28,14 @@ def quoted(text: str) -> bytes:
         return _encode(text)
     except UnicodeEncodeError:
         return _encode(_whole(text))
+
+
+def utf8(text: str) -> bytes:
+    """Return *text* as it is, not as JSON."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _whole(text).encode()
 
 
 def encoded(value: dict[str, Any]) -> bytes:
