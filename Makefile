@@ -36,7 +36,7 @@ test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k na
 
 test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients.md (ARGS="-k name" for some)
 	$(if $(ARGS),,@rm -f .cache/clients.jsonl)
-	$(BIN)/python -m pytest -n 2 --timeout 120 $(CLIENTS) $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --timeout 120 $(CLIENTS) $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
 proof: $(TEST_READY) ## every recording cut hundreds of times, spoiled thousands of times, three minutes

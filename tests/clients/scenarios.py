@@ -86,6 +86,8 @@ WIRES = {
     "cohere": Wire("cohere", "same"),
     "mistral": Wire("mistral", "openai"),
     "native": Wire("openai", "native", path="v1/chat/completions", prompt=True),
+    "vercel": Wire("openai", "vercel", path="v1/chat/completions", prompt=True),
+    "vercel-from-anthropic": Wire("anthropic", "vercel", path="v1/messages", prompt=True),
 }
 """By the name in the URL."""
 

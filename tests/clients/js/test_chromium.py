@@ -15,6 +15,8 @@ from ..scenarios import SCENARIOS
 from .browser import chromium_version
 from .node import Node, Raised
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one browser is enough
+
 CLIENTS = {
     # api: how an error is told
     "EventSource": "given as an `error` event with data",

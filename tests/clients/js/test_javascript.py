@@ -45,7 +45,9 @@ class Way:
 
 
 OPENAI = ("openai", "openai-from-anthropic")
+VERCEL = ("vercel", "vercel-from-anthropic")
 PART = "given as an `error` part of the stream"
+CHAT = "given as `chat.error`"
 EVENT = "given as an `error` event with data"
 HELPER = {"reasoning": "this helper knows no reasoning"}
 
@@ -56,6 +58,8 @@ WAYS = [
     Way("@anthropic-ai/sdk messages", "@anthropic-ai/sdk", "anthropic", "messages", ("anthropic",)),
     Way("@anthropic-ai/sdk messages.stream()", "@anthropic-ai/sdk", "anthropic", "helper", ("anthropic",)),
     Way("ai streamText, openai-compatible", "ai", "ai", "", OPENAI, told=PART),
+    Way("ai useChat", "ai", "use_chat", "chat", VERCEL, waits=False, told=CHAT),
+    Way("ai readUIMessageStream", "ai", "use_chat", "reader", VERCEL, waits=False),
     Way("eventsource", "eventsource", "eventsource", "", ("native",), waits=False, told=EVENT),
     Way(
         "@microsoft/fetch-event-source",

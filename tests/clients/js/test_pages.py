@@ -17,6 +17,8 @@ from ssegate.simulate import Behaviour, Simulator
 
 from .node import Node
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one browser is enough
+
 APIS = {"EventSource": "GET", "fetch": "POST"}
 UNHURRIED = 30.0
 

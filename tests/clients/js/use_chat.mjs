@@ -32,6 +32,13 @@ class State {
 
 class Chat extends AbstractChat {}
 
+/** A plain `Error`, which is what the SDK makes of an error it is sent; all else is a fault of its reading. */
+class ChatError extends Error {
+  static of(error) {
+    return error.constructor === Error ? new ChatError(error.message) : error;
+  }
+}
+
 function transportTo(base) {
   return new DefaultChatTransport({
     api: base,
@@ -67,7 +74,7 @@ async function* chat(base) {
     for (const [kind, value] of growth.of(message)) pieces.add(kind, value);
   });
   const chat = new Chat({ transport: transportTo(base), state });
-  chat.sendMessage({ text: "hi" }).then(() => (chat.error ? pieces.fail(chat.error) : pieces.end()));
+  chat.sendMessage({ text: "hi" }).then(() => (chat.error ? pieces.fail(ChatError.of(chat.error)) : pieces.end()));
   try {
     yield* pieces;
   } finally {
@@ -78,14 +85,16 @@ async function* chat(base) {
 async function* reader(base) {
   const growth = new Growth();
   const leaving = new AbortController();
-  const stream = await transportTo(base).sendMessages({
-    chatId: "1",
-    messages: [{ id: "1", role: "user", parts: [{ type: "text", text: "hi" }] }],
-    trigger: "submit-message",
-    abortSignal: leaving.signal,
-  });
   try {
+    const stream = await transportTo(base).sendMessages({
+      chatId: "1",
+      messages: [{ id: "1", role: "user", parts: [{ type: "text", text: "hi" }] }],
+      trigger: "submit-message",
+      abortSignal: leaving.signal,
+    });
     for await (const message of readUIMessageStream({ stream, terminateOnError: true })) yield* growth.of(message);
+  } catch (error) {
+    throw ChatError.of(error);
   } finally {
     leaving.abort();
   }
@@ -93,4 +102,4 @@ async function* reader(base) {
 
 const APIS = { chat, reader };
 
-await serve(({ base, api }) => APIS[api](base), Error);
+await serve(({ base, api }) => APIS[api](base), ChatError);
