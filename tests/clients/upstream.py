@@ -48,10 +48,16 @@ class Body:
         end = rb"\n" if "json" in self.content_type else rb"(?:\r?\n){2}"
         return re.findall(rb".+?(?:%b|\Z)" % end, self.data, re.DOTALL)
 
-    def replaced(self, word: str, by: str) -> Body:
-        """Return the same with *by* for *word*, which is in the text once: first raw, then in escapes."""
+    def replaced(self, word: str, by: str, escaped: str = "") -> Body:
+        """
+        Return the same with *by* for *word*, which is in the text once: first raw, then in escapes.
+
+        Args:
+            escaped: Characters that are never raw.
+        """
         assert self.text.count(word) == 1
-        data = self.data.replace(word.encode(), (by + json.dumps(by)[1:-1]).encode())
+        raw = "".join(json.dumps(sign)[1:-1] if sign in escaped else sign for sign in by)
+        data = self.data.replace(word.encode(), (raw + json.dumps(by)[1:-1]).encode())
         return Body(data, self.content_type, self.text.replace(word, by + by))
 
 
@@ -79,11 +85,16 @@ class Bodies:
 
     tool: Body | None = None
     reasoning: Body | None = None
+    opening: int = 0
+    """How many events of the text come before its first word."""
+
+    escaped: str = ""
+    """Characters that its server never sends raw."""
 
     def of(self, scenario: str) -> Body | None:
         """Return what is said in *scenario*, if this vendor can."""
         if scenario == "unicode":
-            return self.text.replaced(self.word, UNICODE)
+            return self.text.replaced(self.word, UNICODE, self.escaped)
         return {"tool": self.tool, "reasoning": self.reasoning}.get(scenario, self.text)
 
 
@@ -132,6 +143,7 @@ BODIES = {
     "openai": Bodies(
         recorded("openai_chat/01-test-records-token-counts-for-streaming-openai-l.sse"),
         "bicycle",
+        opening=1,
         tool=recorded("openai_chat/04-test-async-chat-completion-multiple-tools-stream.sse"),
         reasoning=recorded("deepseek_chat/03-deepseek-tool-call.sse"),
         **_OPENAI,
@@ -144,6 +156,7 @@ BODIES = {
     "responses": Bodies(
         recorded("openai_responses/03-test-openai-instructions-with-responses-logprobs.sse"),
         "Horizonte",
+        opening=4,
         failure=_event(
             {
                 "type": "error",
@@ -161,6 +174,7 @@ BODIES = {
     "anthropic": Bodies(
         recorded("anthropic_messages/08-test-fixed-version-tool-chain-regression.sse"),
         "guess",
+        opening=3,
         failure=_event({"type": "error", "error": {"type": "overloaded_error", "message": MESSAGE}}, "error"),
         refusal={"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down"}},
         tool=recorded("llamacpp_messages/02-recorded-s-msg-tooltext.sse"),
@@ -178,6 +192,9 @@ BODIES = {
         recorded("ollama_chat/01-test-ollama-streaming-chat-legacy.ndjson"),
         "therapy",
         failure=_lines({"error": MESSAGE}),
+        # Go escapes the line separators of Unicode. A raw U+0085 ends a line for Ollama's Python client, and
+        # the stream with it, with the gate or without.
+        escaped="\u2028\u0085",
         refusal={"error": "Slow down"},
         tool=Body(
             _ollama(
@@ -196,6 +213,7 @@ BODIES = {
     "cohere": Bodies(
         recorded("cohere_v2/03-cohere-text.sse"),
         "Paris",
+        opening=2,
         failure=_event(_COHERE_FAILED, "message-end"),
         refusal={"id": "1", "message": "Slow down"},
         tool=recorded("cohere_v2/04-cohere-tool-call.sse"),
@@ -209,6 +227,7 @@ BODIES = {
     "mistral": Bodies(
         recorded("mistral_chat/03-tapes-json-494ac643acd05c23.sse"),
         "equation",
+        opening=1,
         tool=recorded("mistral_chat/02-test-synchronous-streaming-chat-completions-with.sse"),
         reasoning=recorded("mistral_chat/05-test-mistral-model-thinking-part-iter.sse"),
         **_OPENAI,
@@ -286,10 +305,15 @@ class Upstream:
         await peer.say(chunk(b""))
 
     async def _silent(self, peer: Peer, bodies: Bodies) -> None:
+        events, opening = bodies.text.events, bodies.opening
+        middle = len(events) // 2
+        if opening:
+            await peer.stream(*events[:opening], head=_head(bodies.text), end=False)
         await asyncio.sleep(SILENCE)
-        rest = await self._half(peer, bodies)
+        head = b"" if opening else _head(bodies.text)
+        await peer.stream(*events[opening:middle], head=head, end=False)
         await asyncio.sleep(SILENCE)
-        await peer.stream(*rest, head=b"")
+        await peer.stream(*events[middle:], head=b"")
 
     async def _endless(self, peer: Peer, bodies: Bodies) -> None:
         await self._half(peer, bodies)

@@ -43,6 +43,7 @@ CLIENTS = [
         chat,
         Told,
         ("cohere",),
+        limit=cohere.TooManyRequestsError,
         told="told by `finish_reason` `ERROR`: this SDK raises nothing within a stream",
     )
 ]

@@ -21,6 +21,16 @@ def test_any_string_becomes_json(text):
     assert json.loads(written) == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+@given(st.text(st.sampled_from("a’語 \x85\u2028\u2029\n\u3000")))
+def test_no_string_ends_a_line(text):
+    """Who splits lines as Unicode does, by httpx's ``iter_lines``, find one line and the same text."""
+    for written in (quoted(text), encoded({text: [text]})):
+        assert len(written.decode().splitlines()) == 1
+
+    assert json.loads(quoted(text)) == text
+    assert json.loads(encoded({text: [text]})) == {text: [text]}
+
+
 def test_objects_are_mended_at_any_depth():
     """Keys and values in lists and objects; what is no string stays."""
     assert json.loads(encoded({"\ud83d": [{"a": "\udc00"}, 1, None]})) == {
