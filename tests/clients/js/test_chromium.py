@@ -19,8 +19,8 @@ pytestmark = pytest.mark.xdist_group("chromium")  # one browser is enough
 
 CLIENTS = {
     # api: how an error is told
-    "EventSource": "given as an `error` event with data",
-    "fetch": "given as an event with `error`",
+    "EventSource": "given as an `error` event",
+    "fetch": "given as an event with `error`, before the stream as a status",
 }
 
 

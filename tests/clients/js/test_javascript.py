@@ -47,8 +47,9 @@ class Way:
 OPENAI = ("openai", "openai-from-anthropic")
 VERCEL = ("vercel", "vercel-from-anthropic")
 PART = "given as an `error` part of the stream"
+READER = "raised as `Error`"
 CHAT = "given as `chat.error`"
-EVENT = "given as an `error` event with data"
+EVENT = "given as an `error` event"
 HELPER = {"reasoning": "this helper knows no reasoning"}
 
 WAYS = [
@@ -59,7 +60,7 @@ WAYS = [
     Way("@anthropic-ai/sdk messages.stream()", "@anthropic-ai/sdk", "anthropic", "helper", ("anthropic",)),
     Way("ai streamText, openai-compatible", "ai", "ai", "", OPENAI, told=PART),
     Way("ai useChat", "ai", "use_chat", "chat", VERCEL, waits=False, told=CHAT),
-    Way("ai readUIMessageStream", "ai", "use_chat", "reader", VERCEL, waits=False),
+    Way("ai readUIMessageStream", "ai", "use_chat", "reader", VERCEL, waits=False, told=READER),
     Way("eventsource", "eventsource", "eventsource", "", ("native",), waits=False, told=EVENT),
     Way(
         "@microsoft/fetch-event-source",
@@ -67,6 +68,7 @@ WAYS = [
         "fetch_event_source",
         "",
         ("native",),
+        told=EVENT,
     ),
 ]
 
