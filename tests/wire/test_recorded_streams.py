@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from wire import reading_back
-from wire.driving import STREAM_ID, Drive
-from wire.proving import answer, drive, fitting, tell, turns, ways
+from wire.driving import Drive
+from wire.proving import check, drive, fitting, tell, turns, ways
 from wire.recordings import REASONS, STREAMS, recordings
 from wire.taking_apart import bytewise, in_crlf, places
 
@@ -22,8 +22,6 @@ from ssegate.wire.dialects import DIALECTS
 BODIES = [*recordings(), *recordings("documents")]
 ALL_STREAMS = Path(__file__).parents[3] / "shared" / "streams"
 SMALL = 64 << 10
-ONE_CHOICE = ("anthropic", "responses", "vercel", "text")
-"""Outputs that have no room for a second choice."""
 
 
 # ---- what must be there --------------------------------------------------------------------------
@@ -60,53 +58,6 @@ def test_every_dialect_has_a_recording():
 
 
 # ---- what they say -------------------------------------------------------------------------------
-
-
-def check(body, output, driven):
-    """Compare what was read back with what the recording is known to say."""
-    dialect = driven.pipeline.format.name if output == "same" else output
-    found = answer(output, dialect, driven.body)
-    if found is None:
-        return None
-    expected, message = body.expected, found.first
-    if output == "text":
-        said = expected["text"] + expected.get("refusal", "")
-        assert message.text == said.replace("\r\n", "\n").replace("\r", "\n")
-        check_end(body, found, driven.pipeline)
-        return found
-    is_mended = output != "same" and output != body.dialect
-    empty = "{}" if is_mended else ""
-
-    def made_up(index):
-        return f"call_{STREAM_ID}_{index}" if is_mended else None
-
-    assert message.text == expected["text"]
-    assert message.reasoning == expected["reasoning"]
-    assert message.refusal == expected.get("refusal", "")
-    assert message.calls == [
-        call | {"arguments": call["arguments"] or empty, "id": call["id"] or made_up(index)}
-        for index, call in enumerate(body.calls)
-    ]
-    others = {} if output in ONE_CHOICE else expected.get("other", {}).get("choices", {})
-    for choice, other in others.items():
-        assert found.of(int(choice)).text == other["text"]
-        assert found.of(int(choice)).finish_reason == other["finish_reason"]
-    check_end(body, found, driven.pipeline)
-    return found
-
-
-def check_end(body, found, pipeline):
-    """It failed with the upstream's words, or it is complete; cut recordings are told as cut."""
-    if body.expected.get("error"):
-        assert pipeline.outcome == "upstream_error"
-        # Some upstreams put their own words into the generic message; none may be lost.
-        assert body.error_message in json.dumps(found.error, ensure_ascii=False)
-        return
-    if body.expected.get("terminator", "") is None and body.is_cut:
-        assert pipeline.outcome == "truncated"
-        return
-    assert found.error is None
-    assert (pipeline.outcome, pipeline.failure) == ("completed", None)
 
 
 def check_native(body, found):

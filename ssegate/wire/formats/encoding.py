@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "SSE", "encoded", "quoted", "sse_event", "utf8", "with_key"]
+__all__ = ["DONE", "SSE", "compact", "encoded", "quoted", "sse_event", "utf8", "with_key"]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
@@ -51,6 +51,15 @@ def encoded(value: dict[str, Any]) -> bytes:
         data = _encode(value)
     except UnicodeEncodeError:
         data = _encode(_mended(value))
+    return data if data.isascii() else _on_one_line(data)
+
+
+def compact(document: str) -> bytes | None:
+    """Return a JSON *document* on one line, each number as it was written; None if it is no JSON."""
+    try:
+        data = msgspec.json.format(document.encode(), indent=-1)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
     return data if data.isascii() else _on_one_line(data)
 
 

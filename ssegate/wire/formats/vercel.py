@@ -17,8 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import msgspec
-
 from ssegate.wire.events import (
     Carried,
     Citation,
@@ -32,7 +30,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats.encoding import DONE, SSE, encoded, quoted, with_key
+from ssegate.wire.formats.encoding import DONE, SSE, compact, encoded, quoted, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.seams import Context
 
@@ -193,12 +191,10 @@ def _about(kind: bytes, call: _Call, members: bytes = b"") -> bytes:
 def _available(call: _Call) -> bytes:
     """Return the chunk that says that the call's arguments are whole."""
     arguments = "".join(call.pieces)
-    try:
-        # On one line, each number as it was written.
-        said = msgspec.json.format(arguments.encode(), indent=-1)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        if arguments.lstrip()[:1] in ("{", "["):
-            return _failed(call, "the arguments are no JSON")
+    said = compact(arguments)
+    if said is None and arguments.lstrip()[:1] in ("{", "["):
+        return _failed(call, "the arguments are no JSON")
+    if said is None:
         said = quoted(arguments)  # those of a tool that takes free text (OpenAI's custom tools)
     return _about(b"tool-input-available", call, b',"input":' + said)
 
