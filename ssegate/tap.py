@@ -14,6 +14,7 @@ chunks: chunks that it never sees leave it standing there. Everything else goes 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Protocol
 
@@ -68,7 +69,11 @@ class Line(ResponseHandler):
         hook: Of the chunked body that it carries, if that is tapped.
     """
 
-    hook: _Hook | None = None
+    __slots__ = ("hook",)  # the others are so many that one more in their dictionary would double it
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.hook: _Hook | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""

@@ -82,6 +82,7 @@ class Learner:
             if raw and self._is_begun:
                 self._attempts -= 1
                 self._known = self._found(raw, before, framer, dialect, form)
+                self._raw = raw if self._known is None else b""
         return self._known
 
     @property

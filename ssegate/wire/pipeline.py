@@ -81,6 +81,39 @@ class Pipeline:
             untouched; None otherwise.
     """
 
+    __slots__ = (  # as a dictionary they would take 1.3 KiB more
+        "_begun_choices",
+        "_carries",
+        "_characters",
+        "_clocks",
+        "_context",
+        "_dialect",
+        "_finish_until",
+        "_finished_choices",
+        "_framer",
+        "_has_begun",
+        "_has_content",
+        "_has_ended",
+        "_hold_until",
+        "_is_paused",
+        "_is_raw",
+        "_learner",
+        "_mender",
+        "_outflow",
+        "_recogniser",
+        "_refusal",
+        "_run",
+        "_settings",
+        "_stats",
+        "_written_at",
+        "failure",
+        "finish",
+        "is_open",
+        "is_told",
+        "outcome",
+        "unclaimed",
+    )
+
     def __init__(self, settings: Settings, context: Context, started_at: float) -> None:
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
@@ -117,7 +150,7 @@ class Pipeline:
         self._is_paused = False
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
-        self._finished_choices: set[int] = set()
+        self._finished_choices: frozenset[int] = frozenset()
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False
@@ -440,7 +473,7 @@ class Pipeline:
 
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
-        self._finished_choices.add(finish.choice)
+        self._finished_choices |= {finish.choice}
         if self.finish is None or finish.choice == 0:
             self.finish = finish
         if self._is_complete and len(self._finished_choices) >= self._settings.choices:
