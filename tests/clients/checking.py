@@ -150,7 +150,11 @@ def _fails(client: Client, wire: str, scenario: str, body: Body, house: House) -
     # Some answers are so short that half of them is none of the text.
     assert heard.text and body.text.startswith(heard.text) and heard.text != body.text
     assert scenario != "error" or MESSAGE in _words(raised.value)
-    return client.told or f"raised as `{raised.type.__name__}`"
+    return _raised(client, raised.type)
+
+
+def _raised(client: Client, kind: type[BaseException]) -> str:
+    return client.told if issubclass(kind, Told) else f"raised as `{kind.__name__}`"
 
 
 def _words(error: BaseException) -> str:
@@ -165,7 +169,7 @@ def _limit(client: Client, wire: str, scenario: str, body: Body, house: House) -
             _read(client, house.base(wire, scenario), heard)
         assert "Slow down" in _words(raised.value)
         assert len(house.upstream.asked) == 1
-        return f"{client.told or f'raised as `{raised.type.__name__}`'}; this client asks only once"
+        return f"{_raised(client, raised.type)}; this client asks only once"
     _read(client, house.base(wire, scenario), heard)
     assert heard.text == body.text
     first, second = house.upstream.asked

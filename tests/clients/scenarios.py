@@ -48,10 +48,10 @@ SCENARIOS = {
     "unicode": "characters of every plane, raw and escaped, cut inside by the network",
     "error": "an error of the upstream in mid-answer is raised as the client's own error, in the upstream's "
     "words, after the text before it",
-    "limit": "a 429 of the upstream's: asked again after Retry-After, or raised as the client's own error",
+    "limit": "a 429 of the upstream: asked again after `Retry-After`, or raised as the client's own error",
     "truncated": "an answer that ends without its end is raised as the client's own error",
-    "silence": "70 s without a word, before the answer and within it, with a client that gives up after 60 s "
-    f"without a byte (time runs {SCALE} times faster)",
+    "silence": "70 s without a word, before the first one and in mid-answer, and a client that gives up "
+    f"after 60 s without a byte (time runs {SCALE} times faster)",
     "disconnect": "the client stops reading, and the upstream's connection is closed",
 }
 """By the name in the URL, what must be seen."""

@@ -1,5 +1,5 @@
 """
-Makes the tables of docs/clients.md of the results that ``scenarios.RESULTS`` holds.
+Makes the tables of docs/clients.md of the results in ``scenarios.RESULTS``, and the list of scenarios.
 
     python -m tests.clients.table           rewrite them
     python -m tests.clients.table --check   and fail if anything but a version was out of date
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .scenarios import RESULTS, SCENARIOS, WIRES
 
-__all__ = ["block", "latest", "main", "replaced", "without_versions"]
+__all__ = ["PAGE", "block", "explained", "latest", "main", "replaced", "without_versions"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 
@@ -36,6 +36,11 @@ def latest(lines: Iterable[Line]) -> dict[Row, dict[str, Line]]:
     for line in lines:
         rows.setdefault((line["language"], line["client"], line["wire"]), {})[line["scenario"]] = line
     return rows
+
+
+def explained() -> str:
+    """Return what each scenario shows."""
+    return "".join(f"* **{name}**: {shown}\n" for name, shown in SCENARIOS.items())
 
 
 def block(language: str, rows: dict[Row, dict[str, Line]]) -> str:
@@ -63,12 +68,12 @@ def _cell(line: Line | None, notes: dict[str, int]) -> str:
     return _MARKS[line["result"]] + (f" {notes.setdefault(note, len(notes) + 1)}" if note else "")
 
 
-def replaced(page: str, language: str, table: str) -> str:
-    """Return *page* with *table* as the block of *language*."""
-    start, end = f"<!-- {language} -->\n", f"<!-- /{language} -->"
+def replaced(page: str, name: str, content: str) -> str:
+    """Return *page* with *content* as the block *name*, a language's or ``scenarios``."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     pattern = re.escape(start) + ".*" + re.escape(end)
-    page, count = re.subn(pattern, lambda _: f"{start}\n{table}\n{end}", page, flags=re.DOTALL)
-    assert count == 1, f"docs/clients.md needs one place for {language}: {start}{end}"
+    page, count = re.subn(pattern, lambda _: f"{start}\n{content}\n{end}", page, flags=re.DOTALL)
+    assert count == 1, f"docs/clients.md needs one place for {name}: {start}{end}"
     return page
 
 
@@ -80,7 +85,8 @@ def without_versions(page: str) -> str:
 def main(check: bool) -> int:
     """Rewrite the page; return 1 if *check* and it had not been up to date."""
     rows = latest(json.loads(line) for line in RESULTS.read_text("utf-8").splitlines())
-    old = page = PAGE.read_text("utf-8")
+    old = PAGE.read_text("utf-8")
+    page = replaced(old, "scenarios", explained())
     for language in sorted({row[0] for row in rows}):
         page = replaced(page, language, block(language, rows))
     PAGE.write_text(page, "utf-8")

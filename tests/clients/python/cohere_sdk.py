@@ -13,10 +13,11 @@ __all__ = ["CLIENTS"]
 
 
 def chat(base: str, patience: float) -> Iterator[Part]:
-    sdk = cohere.ClientV2("mine", base_url=base, timeout=patience)
-    asked = sdk.chat_stream(model="any", messages=[{"role": "user", "content": "?"}])
     call = ["", ""]
-    with closing(asked) as stream:
+    with (
+        cohere.ClientV2("mine", base_url=base, timeout=patience) as sdk,
+        closing(sdk.chat_stream(model="any", messages=[{"role": "user", "content": "?"}])) as stream,
+    ):
         for event in stream:
             match event.type:
                 case "content-delta":

@@ -54,7 +54,7 @@ def _parts(payloads: Iterator[str]) -> Iterator[Part]:
         yield "call", (name, arguments)
 
 
-_TOLD = "told as an event named `error`, or as a status"
+_TOLD = "told by an event named `error`, or by the status"
 CLIENTS = [
     Client("httpx-sse", installed("httpx-sse"), by_events, Told, ("native",), limit=Told, told=_TOLD),
     Client("httpx, iter_lines", installed("httpx"), by_lines, Told, ("native",), limit=Told, told=_TOLD),

@@ -16,7 +16,7 @@ __all__ = ["CLIENTS"]
 def chat(base: str, patience: float) -> Iterator[Part]:
     model = ChatOpenAI(model="any", base_url=f"{base}/v1", api_key="sk-mine", timeout=patience)
     whole = None
-    with closing(model.stream("?")) as stream:
+    with closing(model.root_client), closing(model.stream("?")) as stream:
         for chunk in stream:
             whole = chunk if whole is None else whole + chunk
             if chunk.content:

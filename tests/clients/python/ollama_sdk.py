@@ -14,8 +14,10 @@ __all__ = ["CLIENTS"]
 
 
 def chat(base: str, patience: float) -> Iterator[Part]:
-    sdk = ollama.Client(host=base, timeout=patience)
-    with closing(sdk.chat("any", [{"role": "user", "content": "?"}], stream=True)) as stream:
+    with (
+        closing(ollama.Client(host=base, timeout=patience)) as sdk,
+        closing(sdk.chat("any", [{"role": "user", "content": "?"}], stream=True)) as stream,
+    ):
         for chunk in stream:
             if chunk.message.content:
                 yield "text", chunk.message.content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from openai import AsyncOpenAI
 from pydantic_ai.direct import model_request_stream_sync
@@ -26,10 +28,21 @@ from ..checking import Client, Part, installed
 __all__ = ["CLIENTS"]
 
 
+@contextmanager
+def _model(base: str, patience: float) -> Iterator[OpenAIChatModel]:
+    """A model with connections, and the loop they belong to, that are closed at the end."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        sdk = AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-mine", timeout=patience)
+        try:
+            yield OpenAIChatModel("any", provider=OpenAIProvider(openai_client=sdk))
+        finally:
+            runner.run(sdk.close())
+
+
 def chat(base: str, patience: float) -> Iterator[Part]:
-    sdk = AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-mine", timeout=patience)
-    model = OpenAIChatModel("any", provider=OpenAIProvider(openai_client=sdk))
-    with model_request_stream_sync(model, [ModelRequest.user_text_prompt("?")]) as stream:
+    prompt = [ModelRequest.user_text_prompt("?")]
+    with _model(base, patience) as model, model_request_stream_sync(model, prompt) as stream:
         for event in stream:
             match event:
                 case (
