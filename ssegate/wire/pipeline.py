@@ -40,7 +40,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, make
+from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, SPEAKS_FIRST, make
 from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
@@ -226,7 +226,7 @@ class Pipeline:
             return b""
         self._settle()
         if now >= self._opens_at:
-            self.is_open = True
+            self._open_early()
         batch_until = self._outflow.deadline
         failure = self._clocks.expired(now)
         if self._finish_until is not None and (failure is not None or now >= self._finish_until):
@@ -383,11 +383,16 @@ class Pipeline:
         self._recogniser = None  # its work is done; the bytes that it gathered need not live on
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
-        if output == "same":
+        if output == "same" and self._outflow.format is None:
             said = self._settings.dialect
             spoken = said if isinstance(said, Description) else name
             self._outflow.format = make("same", spoken, self._context, found.framing)
-        self._carries = output == "same" or (output == name and output in CARRYING)
+        elif output == "same" and name != self._settings.expected:
+            message = f"the upstream answered in the {name} dialect, asked in {self._settings.expected}'s"
+            self._refusal = Failure("upstream_content_type", message)
+        self._carries = self._refusal is None and (
+            output == "same" or (output == name and output in CARRYING)
+        )
         if output in OF_OWN_DIALECT and output != name:
             message = f"the upstream answered in the {name} dialect, the output {output} needs its own"
             self._refusal = Failure("upstream_content_type", message)
@@ -511,8 +516,21 @@ class Pipeline:
     @property
     def _opens_at(self) -> float:
         """When the hold ends; without a format of ours the head waits for the upstream's content type."""
-        is_known = self.format is not None or self._has_begun
+        is_known = self.format is not None or self._has_begun or self._expected is not None
         return self._hold_until if is_known and not self.is_open else _NEVER
+
+    @property
+    def _expected(self) -> str | None:
+        """The dialect that may speak before the upstream has said in which it does."""
+        expected = self._settings.expected
+        may_be = self._recogniser is None or self._recogniser.may_be_events
+        return expected if expected in SPEAKS_FIRST and may_be else None
+
+    def _open_early(self) -> None:
+        """The hold has ended and nothing is to be told yet; only a body begun gives a sign of life."""
+        self.is_open = True
+        if self.format is None and self._settings.output == "same" and self._expected is not None:
+            self._outflow.format = make("same", self._expected, self._context)
 
     @property
     def _heartbeat_at(self) -> float:

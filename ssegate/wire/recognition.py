@@ -83,6 +83,11 @@ class Recogniser:
         self._undecided_bytes = 0
         self._fault: WireError | None = None
 
+    @property
+    def may_be_events(self) -> bool:
+        """The body is called an event stream, or is not called anything."""
+        return (self._content_type or "text/event-stream").lower().startswith("text/event-stream")
+
     def feed(self, data: bytes, *, at_end: bool = False) -> Recognised | None:
         """
         Take more of the body; return what it is, or None while that is open.
