@@ -516,7 +516,7 @@ class Pipeline:
     def _final(self, now: float) -> bytes:
         if self._settings.metadata == "off":
             return b""
-        return self._stats.final(now, self._context.stream_id, self.price)
+        return self._stats.final(now, self._context.stream_id, self.price, self.model)
 
 
 def _pace(settings: Settings) -> Pace:
