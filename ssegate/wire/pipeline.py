@@ -339,7 +339,10 @@ class Pipeline:
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
-            self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
+            failure = Failure(verdict.code or "upstream_content_type", str(verdict))
+            if failure.code == "upstream_content_type":
+                failure.seen = recogniser.sample
+            self._fail(failure, now)
         else:
             self.unclaimed = bytes(recogniser.head)
             self._outflow.clear()
