@@ -100,8 +100,10 @@ class SSE:
         """Yield the last event if its blank line is missing, as ``unfinished``."""
         frames: list[Frame] = []
         if self._line:
-            self._read(bytes(self._line), frames)
-            self._line.clear()
+            line = bytes(self._line)
+            self._line.clear()  # at once: it may be as long as an event may be
+            self._read(line, frames)
+            del line
         self._dispatch(frames, "unfinished")
         self.is_between = True
         yield from frames
@@ -142,23 +144,23 @@ class SSE:
 
     def _read(self, line: bytes, frames: list[Frame]) -> None:
         """Act on one line that is not blank, without its end."""
-        field, _, value = line.partition(b":")
-        if value.startswith(b" "):
-            value = value[1:]
+        colon = line.find(b":")
+        field = line if colon < 0 else line[:colon]
+        start = len(line) if colon < 0 else colon + 2 if line.startswith(b" ", colon + 1) else colon + 1
         if field == b"event":
             self._end_bare(frames)
-            event = _label(value) or ""
+            event = _label(line[start:]) or ""
             self._event = "" if event == "message" else event
         elif field == b"data":
             self._end_bare(frames)
-            self._add(value)
+            self._add(line[start:])
         elif field == b"id":
-            label = _label(value)
+            label = _label(line[start:])
             if label is not None and "\0" not in label:
                 self._id = label
-        elif field == b"error" and value.startswith(b"{"):
-            self._check(len(value))
-            frames.append(Frame("error", value, self._id, "error_field"))
+        elif field == b"error" and line.startswith(b"{", start):
+            self._check(len(line) - start)
+            frames.append(Frame("error", line[start:], self._id, "error_field"))
         elif field and (self._is_bare or (self._data is None and not self._event and line[:1] == b"{")):
             self._read_bare(line, frames)
 
