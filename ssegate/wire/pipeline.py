@@ -58,6 +58,9 @@ FINISH_HOLD = 2.0
 _MAX_HELD = 1 << 20
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
 
+_MOST_CHOICES = 1024
+"""Choices that are told apart, where no more were asked for: each costs memory as long as the stream runs."""
+
 _CARRIES = frozenset({("openai", "openai")})
 """Formats other than ``same`` that write a dialect's frames back as they came."""
 
@@ -117,6 +120,7 @@ class Pipeline:
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
         self._finished_choices: set[int] = set()
+        self._cited_choices: set[int] = set()
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False
@@ -379,7 +383,7 @@ class Pipeline:
                     self._characters[event.choice] += len(event.text)
                     self._outflow.add(event, now)
                 case Citation():
-                    self._outflow.add(replace(event, place=self._characters[event.choice]), now)
+                    self._outflow.add(replace(event, place=self._characters.get(event.choice, 0)), now)
                 case _:
                     self._outflow.add(event, now)
         self._conclude(events, now)
@@ -396,7 +400,8 @@ class Pipeline:
         for event in events:
             match event:
                 case Text() | Reasoning() | Refusal() | ToolCall():
-                    self._begun_choices.add(event.choice)
+                    if event.choice not in self._begun_choices:
+                        self._begin_choice(event.choice)
                     if event.count:
                         self._stats.delta(event, now)
                     self._content(now)
@@ -407,9 +412,20 @@ class Pipeline:
                 case Finish():
                     self._note_finish(event, now)
                 case Citation():
+                    self._cited_choices.add(event.choice)
+                    self._check_choices(self._cited_choices)
                     self._content(now)
                 case Progress():
                     self._clocks.progress(now)
+
+    def _begin_choice(self, choice: int) -> None:
+        self._begun_choices.add(choice)
+        self._check_choices(self._begun_choices)
+
+    def _check_choices(self, choices: set[int]) -> None:
+        most = max(_MOST_CHOICES, self._settings.choices)
+        if len(choices) > most:
+            raise WireError(f"the upstream sent more than {most} choices")
 
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True
@@ -420,6 +436,7 @@ class Pipeline:
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
         self._finished_choices.add(finish.choice)
+        self._check_choices(self._finished_choices)
         if self.finish is None or finish.choice == 0:
             self.finish = finish
         if self._is_complete and len(self._finished_choices) >= self._settings.choices:
