@@ -146,6 +146,11 @@ SPECIAL = {
             ).encode(),
         ),
     ),
+    "a long frame that is like many": (
+        "openai",
+        [Frame("", b'{"x":"%b","choices":[{"index":0,"delta":{"content":"a"}}]}' % (b"x" * (1 << 20)))] * 2,
+        Frame("", b'{"choices":[],"usage":{"prompt_tokens":1}}'),
+    ),
     "long steps": (
         "assistants",
         [],
