@@ -144,23 +144,26 @@ class SSE:
 
     def _read(self, line: bytes, frames: list[Frame]) -> None:
         """Act on one line that is not blank, without its end."""
-        colon = line.find(b":")
-        field = line if colon < 0 else line[:colon]
-        start = len(line) if colon < 0 else colon + 2 if line.startswith(b" ", colon + 1) else colon + 1
+        if len(line) > LONGEST_LABEL:
+            field, value = _long_field(line)
+        else:
+            field, _, value = line.partition(b":")
+            if value.startswith(b" "):
+                value = value[1:]
         if field == b"event":
             self._end_bare(frames)
-            event = _label(line[start:]) or ""
+            event = _label(value) or ""
             self._event = "" if event == "message" else event
         elif field == b"data":
             self._end_bare(frames)
-            self._add(line[start:])
+            self._add(value)
         elif field == b"id":
-            label = _label(line[start:])
+            label = _label(value)
             if label is not None and "\0" not in label:
                 self._id = label
-        elif field == b"error" and line.startswith(b"{", start):
-            self._check(len(line) - start)
-            frames.append(Frame("error", line[start:], self._id, "error_field"))
+        elif field == b"error" and value.startswith(b"{"):
+            self._check(len(value))
+            frames.append(Frame("error", value, self._id, "error_field"))
         elif field and (self._is_bare or (self._data is None and not self._event and line[:1] == b"{")):
             self._read_bare(line, frames)
 
@@ -206,6 +209,14 @@ class SSE:
             else:
                 frames.append(Frame(self._event, data, self._id, irregular))
         self._data, self._is_bare, self._event = None, False, ""
+
+
+def _long_field(line: bytes) -> tuple[bytes, bytes]:
+    """Return name and value of a line, copied once: it may be as long as an event may be."""
+    colon = line.find(b":")
+    if colon < 0:
+        return line, b""
+    return line[:colon], line[colon + 1 + line.startswith(b" ", colon + 1) :]
 
 
 def _label(value: bytes) -> str | None:
