@@ -7,10 +7,11 @@ so numbers and keys unknown to the gate come through unharmed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -84,6 +85,9 @@ _LLM_SUFFIXES = (
     "/completion",
 )
 _OPENAI_SUFFIXES = ("/chat/completions", "/completions")
+_MODEL_IN_PATH = re.compile(r"/(?:tunedM|m)odels?/([^/]+?)(?::[A-Za-z]+|/(?:converse|invoke)[a-z-]*)$")
+"""Where Gemini, Vertex and Bedrock are told the model: ``/models/NAME:verb``, ``/model/NAME/converse``."""
+
 _UNLABELLED = frozenset({"application/x-www-form-urlencoded", "text/plain"})
 """What clients call a body when nobody has told them what it is."""
 
@@ -165,6 +169,12 @@ def request_model(body: JSONObject | None) -> str | None:
     return None if body is None else _string(body.get("model"))
 
 
+def _path_model(target: str) -> str | None:
+    """Return the model that *target*, a URL without its query, names."""
+    found = _MODEL_IN_PATH.search(target)
+    return None if found is None else unquote(found[1])
+
+
 def plan(
     route: Route, method: str, path: str, query: str, body: JSONObject | None, raw: bytes | None
 ) -> Plan:
@@ -184,13 +194,14 @@ def plan(
     output = resolved_output(route, method, path, query, body)
     wanted = _wants_stream(route, output, method, path, query, body)
     url = _target(route, path, query, wanted)
+    target = route.target(path)
     if body is None:
-        return Plan(wanted, method, url, raw, output)
+        return Plan(wanted, method, url, raw, output, model=_path_model(target))
     # The body's language is that of the path it goes to, whatever the client's path is called.
-    edited, wants_usage = _edit(route, body, route.target(path), wanted)
+    edited, wants_usage = _edit(route, body, target, wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    model = request_model(edited)
+    model = request_model(edited) or _path_model(target)
     return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model)
 
 
@@ -215,7 +226,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
-        model=request_model(edited),
+        model=request_model(edited) or _path_model(route.target(path)),
     )
 
 

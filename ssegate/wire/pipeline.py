@@ -18,6 +18,7 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 from dataclasses import replace
 
 from ssegate.wire.batching import AdaptivePace, Pace
@@ -58,6 +59,9 @@ FINISH_HOLD = 2.0
 _MAX_HELD = 1 << 20
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
 
+_MOST_CHOICES = 1024
+"""Choices that are told apart, where no more were asked for: each costs memory as long as the stream runs."""
+
 _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_protocol"})
 """Failures of the connection: harmless once the answer is complete."""
 
@@ -85,6 +89,7 @@ class Pipeline:
         "_begun_choices",
         "_carries",
         "_characters",
+        "_cited_choices",
         "_clocks",
         "_context",
         "_dialect",
@@ -151,6 +156,7 @@ class Pipeline:
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
         self._finished_choices: frozenset[int] = frozenset()
+        self._cited_choices: frozenset[int] = frozenset()
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False
@@ -399,7 +405,10 @@ class Pipeline:
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
-            self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
+            failure = Failure(verdict.code or "upstream_content_type", str(verdict))
+            if failure.code == "upstream_content_type":
+                failure.seen = recogniser.sample
+            self._fail(failure, now)
         else:
             self.unclaimed = bytes(recogniser.head)
             self._outflow.clear()
@@ -438,7 +447,7 @@ class Pipeline:
                     self._characters[event.choice] += len(event.text)
                     self._outflow.add(event, now)
                 case Citation():
-                    self._outflow.add(replace(event, place=self._characters[event.choice]), now)
+                    self._outflow.add(replace(event, place=self._characters.get(event.choice, 0)), now)
                 case _:
                     self._outflow.add(event, now)
         self._conclude(events, now)
@@ -455,7 +464,8 @@ class Pipeline:
         for event in events:
             match event:
                 case Text() | Reasoning() | Refusal() | ToolCall():
-                    self._begun_choices.add(event.choice)
+                    if event.choice not in self._begun_choices:
+                        self._begin_choice(event.choice)
                     if event.count:
                         self._stats.delta(event, now)
                     self._content(now)
@@ -466,9 +476,20 @@ class Pipeline:
                 case Finish():
                     self._note_finish(event, now)
                 case Citation():
+                    self._cited_choices |= {event.choice}
+                    self._check_choices(self._cited_choices)
                     self._content(now)
                 case Progress():
                     self._clocks.progress(now)
+
+    def _begin_choice(self, choice: int) -> None:
+        self._begun_choices.add(choice)
+        self._check_choices(self._begun_choices)
+
+    def _check_choices(self, choices: Set[int]) -> None:
+        most = max(_MOST_CHOICES, self._settings.choices)
+        if len(choices) > most:
+            raise WireError(f"the upstream sent more than {most} choices")
 
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True
@@ -479,6 +500,7 @@ class Pipeline:
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
         self._finished_choices |= {finish.choice}
+        self._check_choices(self._finished_choices)
         if self.finish is None or finish.choice == 0:
             self.finish = finish
         if self._is_complete and len(self._finished_choices) >= self._settings.choices:
@@ -591,7 +613,7 @@ class Pipeline:
     def _final(self, now: float) -> bytes:
         if self._settings.metadata == "off":
             return b""
-        return self._stats.final(now, self._context.stream_id, self.price)
+        return self._stats.final(now, self._context.stream_id, self.price, self.model)
 
 
 def _pace(settings: Settings) -> Pace:
