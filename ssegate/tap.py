@@ -70,10 +70,8 @@ class Line(ResponseHandler):
         is_used: It has been given out by the pool before.
     """
 
-    __slots__ = (
-        "hook",
-        "is_used",
-    )  # so many attributes stand before them that a dictionary would double
+    # Beside so many of the parent's, two attributes more would double its dictionary.
+    __slots__ = ("hook", "is_used")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
