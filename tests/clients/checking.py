@@ -154,7 +154,7 @@ def _fails(client: Client, wire: str, scenario: str, body: Body, house: House) -
 
 
 def _raised(client: Client, kind: type[BaseException]) -> str:
-    return client.told if issubclass(kind, Told) else f"raised as `{kind.__name__}`"
+    return client.told if client.told and issubclass(kind, Told) else f"raised as `{kind.__name__}`"
 
 
 def _words(error: BaseException) -> str:

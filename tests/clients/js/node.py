@@ -20,7 +20,7 @@ from zlib import crc32
 
 from end_to_end.npm import installed
 
-from ..checking import Part
+from ..checking import Part, Told
 
 __all__ = ["Foreign", "Node", "Nodes", "Raised", "version"]
 
@@ -32,7 +32,7 @@ PATIENCE = 40.0
 """Seconds for one piece; browsers take some to start, and clients that wait as told after a 429."""
 
 
-class Raised(Exception):
+class Raised(Told):
     """An error of the client's own class; the names of subclasses are those of JavaScript."""
 
 
