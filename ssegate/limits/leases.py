@@ -37,7 +37,7 @@ class StreamLimit:
 
     def wait(self, state: State, units: int, now: Moment) -> int:
         """Return when to look again, if *units* do not fit."""
-        return 0 if state.used + units <= self.amount else _LOOK_AGAIN
+        return 0 if state.used + units <= self.amount and self.amount > 0 else _LOOK_AGAIN
 
     def charge(self, state: State, units: int, mark: int | None = None) -> None:
         """Count streams that begin, or, below 0, that have ended."""
