@@ -18,6 +18,9 @@ from ssegate.wire.events import Failure
 
 __all__ = ["Copy"]
 
+_MAX_KEPT = 4 << 20
+"""Bytes of a body that are kept for who wants to read them."""
+
 
 class Copy:
     """
@@ -27,18 +30,28 @@ class Copy:
     nothing. They share one timer, moved lazily. Where the body ends before its time, so does the client's
     connection: no part of a body must look whole.
 
+    Args:
+        kept: Gets a copy of the body's beginning.
+
     Attributes:
         sent: Bytes of the body given to the client's connection.
         failure: Why the body did not reach its end; also set where ``run`` is cancelled in consequence.
     """
 
     def __init__(
-        self, request: BaseRequest, response: ClientResponse, *, idle: float | None, write: float | None
+        self,
+        request: BaseRequest,
+        response: ClientResponse,
+        *,
+        idle: float | None,
+        write: float | None,
+        kept: bytearray | None = None,
     ) -> None:
         self.sent = 0
         self.failure: Failure | None = None
         self._request, self._response = request, response
         self._idle, self._write = idle, write
+        self._kept = kept
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._on_time)
         self._due: float | None = None
@@ -59,6 +72,8 @@ class Copy:
             data = first or await self._next()
             while data:
                 self.sent += len(data)
+                if self._kept is not None and self.sent <= _MAX_KEPT:
+                    self._kept += data
                 await answer.write(data)
                 data = await self._next()
         except UpstreamError as error:

@@ -4,10 +4,12 @@ Reads a recorded upstream body as the gate would have: for bug reports, and to s
 
 from __future__ import annotations
 
+from ssegate.wire.description import Description
+from ssegate.wire.events import Usage
 from ssegate.wire.pipeline import Pipeline, Settings
 from ssegate.wire.seams import Context
 
-__all__ = ["decode_body"]
+__all__ = ["decode_body", "usage_of"]
 
 _STREAM_ID = "decoded"
 
@@ -27,3 +29,14 @@ def decode_body(body: bytes, output: str) -> tuple[bytes, str | None]:
     sent += pipeline.tell(0.0)
     failure = pipeline.failure
     return sent, None if failure is None else f"{failure.code}: {failure.message}"
+
+
+def usage_of(body: bytes, dialect: str | Description) -> tuple[Usage, str | None]:
+    """Return what a complete JSON answer says of its usage and its model; nothing where it says nothing."""
+    settings = Settings(dialect=dialect, batch_delay=None)
+    pipeline = Pipeline(settings, Context(_STREAM_ID, created=0), started_at=0.0)
+    pipeline.begin("application/json")
+    pipeline.feed(body, 0.0)
+    if pipeline.unclaimed is None:
+        pipeline.close(0.0)
+    return pipeline.stats.usage, pipeline.stats.model

@@ -21,6 +21,7 @@ from ssegate.certificate import Certificate, load
 from ssegate.config import Config
 from ssegate.connection import ConnectionServer
 from ssegate.exchange import World
+from ssegate.limits import MemoryStore, Store
 from ssegate.listening import Listener
 from ssegate.metrics import Metrics
 from ssegate.server import DataPort
@@ -55,6 +56,7 @@ class Gate:
         self.upstreams = Upstreams()
         self.streams = Streams()
         self.metrics = Metrics(_models(config))
+        self.store: Store = _store(config, self.metrics)
         self.draining = False
         self._read_config = read_config
         self._bound = config
@@ -88,6 +90,7 @@ class Gate:
         if config.tls is not None:
             self._certificate = Certificate(load(config.tls))
         await self.upstreams.start()
+        await self.store.start()
         try:
             await self._take_addresses(config)
             for listener in (self._listener, self._admin_listener):
@@ -126,6 +129,7 @@ class Gate:
         if self._lag is not None:
             self._lag.cancel()
         await self.upstreams.stop()
+        await self.store.stop()
 
     async def _end_connections(self, connections: ConnectionServer) -> None:
         self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
@@ -241,6 +245,15 @@ class Gate:
         kept = [name for name, bound in _listeners(self._bound).items() if bound != _listeners(config)[name]]
         self._log.info("reloaded", restart_for=kept or None)
         return True, f"reloaded; restart for: {', '.join(kept)}" if kept else "reloaded"
+
+
+def _store(config: Config, metrics: Metrics) -> Store:
+    """Return what keeps the limits; the library of the shared one is loaded only where it is used."""
+    if config.store == "memory":
+        return MemoryStore()
+    from ssegate.limits.redis import RedisStore
+
+    return RedisStore(config.store, config.on_store_error, failed=metrics.store_failed)
 
 
 def _listeners(config: Config) -> dict[str, object]:

@@ -56,7 +56,7 @@ class Terms:
 
     forward_client: bool
     head: CIMultiDict[str]
-    """Headers of ours that every answer carries (CORS)."""
+    """Headers of ours that every answer carries (CORS, limits)."""
 
 
 class Relay:
@@ -197,7 +197,7 @@ class Relay:
 
     def _head(self) -> CIMultiDict[str]:
         head = self.upstream_headers
-        head.extend(self._terms.head)
+        passing.lay_over(head, self._terms.head)
         form = self._pipeline.format
         theirs = self._inlet.content_type or "application/octet-stream"
         head["Content-Type"] = theirs if form is None else form.content_type

@@ -9,6 +9,7 @@ from ssegate.limits.gcra import RateLimit
 from ssegate.limits.ground import Dimension, Limit, Moment
 from ssegate.limits.leases import StreamLimit
 from ssegate.limits.memory import MemoryStore
+from ssegate.limits.rules import Rules
 from ssegate.limits.store import Actual, Bucket, Hold, Store, StoreDown, Verdict
 from ssegate.limits.windows import WindowLimit
 
@@ -21,6 +22,7 @@ __all__ = [
     "MemoryStore",
     "Moment",
     "RateLimit",
+    "Rules",
     "Store",
     "StoreDown",
     "StreamLimit",
