@@ -24,7 +24,7 @@ from ssegate.retrying import retry_headers
 from ssegate.routing import Router
 from ssegate.wire.errors import CODES, http_status
 from ssegate.wire.events import Failure
-from ssegate.wire.formats import make
+from ssegate.wire.formats import FORMATS, HEADERS, make
 from ssegate.wire.formats.error_bodies import error_body
 from ssegate.wire.seams import Context
 from ssegate.wire.settings import price_of
@@ -33,6 +33,7 @@ from ssegate.wire.stats import Price
 __all__ = ["Exchange", "World"]
 
 _SHAPES = (
+    ("/responses", "responses"),
     (":streamGenerateContent", "gemini"),
     (":generateContent", "gemini"),
     ("/interactions", "gemini"),
@@ -140,10 +141,11 @@ class Exchange:
     @property
     def is_from_trusted_proxy(self) -> bool:
         """The peer is one of ``trusted_proxies``: what it says of the client is believed."""
-        if self.peer == "unix":  # whoever may open the socket is on this machine
-            return bool(self.world.config.trusted_proxies)
+        trusted = self.world.config.trusted_proxies
+        if not trusted or self.peer == "unix":  # whoever may open the socket is on this machine
+            return bool(trusted)
         address = ipaddress.ip_address(self.peer)
-        return any(address in network for network in self.world.config.trusted_proxies)
+        return any(address in network for network in trusted)
 
     @property
     def is_local(self) -> bool:
@@ -174,11 +176,12 @@ class Exchange:
         is_bodiless = self.request.method in ("HEAD", "OPTIONS")
         # A page that may not ask is not served a stream either, whatever it can see.
         tells_event = self.errors_as_events and failure.code != "forbidden_origin"
-        if tells_event and not is_bodiless and shape in ("native", "openai"):
+        if tells_event and not is_bodiless and shape in FORMATS:
             form = make(shape, "auto", Context("-", int(time.time())))
             head["Cache-Control"] = "no-cache, no-transform"
             head["X-Accel-Buffering"] = "no"
             head["Content-Type"] = form.content_type
+            head.extend(HEADERS.get(shape, {}))
             return Response(headers=head, body=b"".join(form.fail(failure, b"")))
         head.extend(retry_headers(failure, time.time()))
         if not CODES[failure.code].retry or status == 409:
@@ -211,7 +214,7 @@ class Exchange:
         query = self.request.rel_url.raw_query_string
         output = resolved_output(self.route, self.request.method, self.path, query)
         if output != "same":
-            return "native" if output == "native" else "openai"
+            return output if output in FORMATS else "openai"
         if self.path.endswith(("/messages", "/complete")) or "/v1/messages/" in self.path:
             return "anthropic"
         for ending, shape in _SHAPES:

@@ -23,16 +23,17 @@ from ssegate.connection import ConnectionServer
 from ssegate.exchange import World
 from ssegate.limits import MemoryStore, Store
 from ssegate.listening import Listener
+from ssegate.loopwatch import watch
 from ssegate.metrics import Metrics
 from ssegate.server import DataPort
 from ssegate.streams import Streams
 from ssegate.upstream import Upstreams
+from ssegate.wire.batching import Load
 from ssegate.wire.errors import ConfigError
 from ssegate.wire.events import Failure
 
 __all__ = ["Gate"]
 
-_LAG_SECONDS = 0.5
 _FAREWELL_SECONDS = 0.5
 """How long the last streams may take to tell their readers ``shutting_down``."""
 
@@ -57,6 +58,7 @@ class Gate:
         self.streams = Streams()
         self.metrics = Metrics(_models(config))
         self.store: Store = _store(config, self.metrics)
+        self.load = Load()
         self.draining = False
         self._read_config = read_config
         self._bound = config
@@ -69,7 +71,7 @@ class Gate:
         self._admin: AppRunner | None = None
         self._admin_listener: Listener | None = None
         self._drain_begun = asyncio.Event()
-        self._lag: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._log = logs.get_logger()
 
     @property
@@ -99,7 +101,7 @@ class Gate:
         except BaseException:
             await self.stop()
             raise
-        self._lag = asyncio.create_task(self._watch_loop(), name="loop lag")
+        self._watch = asyncio.create_task(watch(self.metrics.loop_lag, self.load.note), name="loop watch")
         self._log.info("listening", listen=self.url, admin=self.admin_url)
 
     async def _take_addresses(self, config: Config) -> None:
@@ -126,8 +128,8 @@ class Gate:
             self._admin_listener.close()
         if self._admin is not None:
             await self._admin.cleanup()
-        if self._lag is not None:
-            self._lag.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         await self.upstreams.stop()
         await self.store.stop()
 
@@ -164,13 +166,6 @@ class Gate:
         while len(self.streams) or any(connection.is_busy for connection in busy):
             await self.streams.drained()
             await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _watch_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _LAG_SECONDS
-            await asyncio.sleep(_LAG_SECONDS)
-            self.metrics.loop_lag(max(0.0, loop.time() - due))
 
     @property
     def streams_started(self) -> int:

@@ -34,7 +34,8 @@ class Inlet:
     def __init__(self, upstreams: Upstreams, call: Call) -> None:
         self.response: ClientResponse | None = None
         self.is_pulling = False
-        self._upstreams, self._call = upstreams, call
+        self._upstreams = upstreams
+        self._call: Call | None = call
         self._task: asyncio.Task[Any] | None = None
         self._is_interrupted = False
 
@@ -53,7 +54,10 @@ class Inlet:
         self._task = asyncio.current_task()
         assert self._task is not None
         try:
-            self.response = await self._upstreams.open(self._call)
+            call, self._call = self._call, None  # a prompt may be large, and its answer long
+            assert call is not None, "it is opened once"
+            self.response = await self._upstreams.open(call)
+            del call
             if not 200 <= self.response.status < 300:
                 return await refusal(self.response)
             check_coding(self.response)

@@ -98,7 +98,9 @@ def dropped() -> int:
 def log_stream(report: StreamReport) -> None:
     """Write the one line of a counted stream."""
     level = _STREAM_LEVELS.get(report.outcome, logging.WARNING)
-    get_logger().log(level, "stream", **_fields(report, _STREAM_FIELDS))
+    logger = get_logger()
+    if logger.is_enabled_for(level):
+        logger.log(level, "stream", **_fields(report, _STREAM_FIELDS))
 
 
 def log_request(report: RequestReport) -> None:

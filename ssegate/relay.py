@@ -29,6 +29,7 @@ from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
+from ssegate.wire.formats import HEADERS
 from ssegate.wire.pipeline import Pipeline
 
 __all__ = ["Relay", "Terms"]
@@ -77,7 +78,8 @@ class Relay:
     ) -> None:
         self._request, self._terms, self._pipeline = request, terms, pipeline
         self._book = book
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._loop, self._now = loop, loop.time
         self._inlet, self._outlet = Inlet(upstreams, call), Outlet(request)
         self._fate: Failure | None = None
         self._is_booked = False
@@ -114,7 +116,7 @@ class Relay:
         """Return the stream as ``/-/streams`` shows it (``streams.LiveStream``)."""
         outlet = self._outlet
         state = "blocked" if outlet.paused else "streaming" if outlet.is_open else "waiting"
-        return row(self._terms.identity, self._pipeline, state, self._loop.time())
+        return row(self._terms.identity, self._pipeline, state, self._now())
 
     # ---- the stream's task ---------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Relay:
         """Get the upstream's head and let its body flow; meanwhile time may end the hold or the stream."""
         failure = await self._inlet.open()
         if failure is not None:
-            self._deliver(self._pipeline.fail(failure, self._loop.time()))
+            self._deliver(self._pipeline.fail(failure, self._now()))
         if self._is_over:
             return
         self._pipeline.begin(self._inlet.content_type)
@@ -201,6 +203,7 @@ class Relay:
         form = self._pipeline.format
         theirs = self._inlet.content_type or "application/octet-stream"
         head["Content-Type"] = theirs if form is None else form.content_type
+        head.extend({} if form is None else HEADERS.get(form.name, {}))
         head["Cache-Control"] = "no-cache, no-transform"
         head["X-Accel-Buffering"] = "no"
         head["X-Stream-ID"] = self.stream_id
@@ -211,7 +214,7 @@ class Relay:
         """Turn a failure inside the hold into an event, for clients that see no HTTP status."""
         if not self._terms.errors_as_events or self._outlet.gone:
             return False
-        self._deliver(self._pipeline.tell(self._loop.time()))
+        self._deliver(self._pipeline.tell(self._now()))
         return self._pipeline.is_open
 
     async def _pass_on(self) -> None:
@@ -242,37 +245,35 @@ class Relay:
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the upstream's body: through the pipeline and out."""
-        self._reads += 1
-        out = self._feed_timed(data) if self._reads % _SAMPLED == 2 else self._feed(data)
-        pipeline, outlet = self._pipeline, self._outlet
-        if pipeline.outcome is None and outlet.answer is not None:
-            if out:
-                outlet.write(out)
-        else:
-            if self._is_foreign:
-                self._inlet.pause()
-            self._deliver(out)
+        reads = self._reads = self._reads + 1
+        began = perf_counter() if reads % _SAMPLED == 2 else None
+        try:
+            out = self._pipeline.feed(data, self._now())
+        except Exception:
+            out = self._failed_inside()
+        if began is not None:
+            self._busy += perf_counter() - began
+            self._sampled += 1
+        self._send(out)
         if self._soon_at == _NEVER:
             self._note_soon()
-        if pipeline.finish is not None:
+        if self._pipeline.finish is not None:
             self._arm()  # how long a finish is held; that can be taken back
 
-    def _feed(self, data: bytes) -> bytes:
-        try:
-            return self._pipeline.feed(data, self._loop.time())
-        except Exception:
-            return self._failed_inside()
-
-    def _feed_timed(self, data: bytes) -> bytes:
-        began = perf_counter()
-        out = self._feed(data)
-        self._busy += perf_counter() - began
-        self._sampled += 1
-        return out
+    def _send(self, out: bytes) -> None:
+        """Have *out* leave: straight on in the middle of a stream, with all that is to be done else."""
+        outlet = self._outlet
+        if self._pipeline.outcome is None and outlet.answer is not None:
+            if out:
+                outlet.write(out)
+            return
+        if self._is_foreign:
+            self._inlet.pause()
+        self._deliver(out)
 
     def _note_soon(self) -> None:
         due = self._pipeline.near_deadline
-        if due is not None and due < self._soon_at:
+        if due is not None:
             self._soon_at = due
             self._soon.tell(self, due)
 
@@ -281,13 +282,17 @@ class Relay:
         self._soon_at = _NEVER
         due = self._pipeline.near_deadline
         if due is not None and due <= now:
-            self._deliver(self._tick(now))
+            try:
+                out = self._pipeline.flush(now)
+            except Exception:
+                out = self._failed_inside()
+            self._send(out)
         self._note_soon()
 
     def on_end(self) -> None:
         """The upstream's body is complete."""
         try:
-            out = self._pipeline.close(self._loop.time())
+            out = self._pipeline.close(self._now())
         except Exception:
             out = self._failed_inside()
         self._deliver(out)
@@ -295,18 +300,18 @@ class Relay:
     def on_error(self, error: BaseException) -> None:
         """The upstream's body broke off."""
         failure = error.failure if isinstance(error, UpstreamError) else broken_body(error)
-        self._deliver(self._pipeline.fail(failure, self._loop.time()))
+        self._deliver(self._pipeline.fail(failure, self._now()))
 
     def _failed_inside(self) -> bytes:
         """A fault of ours ends this stream and no other; inside a callback it must not go further."""
         _log.exception("stream %s failed inside the gate", self.stream_id)
-        return self._pipeline.fail(Failure("internal", "the gate failed"), self._loop.time())
+        return self._pipeline.fail(Failure("internal", "the gate failed"), self._now())
 
     # ---- the client's side (connection.Reader) -------------------------------------------------
 
     def client_pauses(self) -> None:
         """The client's connection has taken more than it can send."""
-        now = self._loop.time()
+        now = self._now()
         self._outlet.paused = True
         if self._is_foreign:
             if self._copy is not None:
@@ -326,7 +331,7 @@ class Relay:
                 self._copy.client_resumes()
             return
         self._write_by = None
-        self._pipeline.resume(self._loop.time())
+        self._pipeline.resume(self._now())
         self._inlet.resume()
         self._arm()
         self._wake()
@@ -344,7 +349,7 @@ class Relay:
 
     def end(self, failure: Failure) -> None:
         """End the stream now and tell its reader (``streams.LiveStream``)."""
-        self._deliver(self._pipeline.fail(failure, self._loop.time()))
+        self._deliver(self._pipeline.fail(failure, self._now()))
         if self._copy is not None:
             self._copy.end(failure)
 
@@ -371,7 +376,7 @@ class Relay:
         self._alarm.set(self._write_by)
 
     def _on_time(self) -> None:
-        now = self._loop.time()
+        now = self._now()
         if self._write_by is not None and now >= self._write_by:
             self._give_up_on_client()
             return
@@ -429,7 +434,7 @@ class Relay:
         """
         if self._fate is None and self._pipeline.failure is None:
             self._fate = failure
-            self._pipeline.fail(failure, self._loop.time())
+            self._pipeline.fail(failure, self._now())
 
     def _release(self) -> None:
         self._inlet.release(is_complete=self._pipeline.outcome == "completed")
@@ -456,7 +461,7 @@ class Relay:
             status=status if outlet.is_open else None,
             upstream=self._inlet.response,
             overhead=self._busy / self._sampled if self._sampled else None,
-            now=self._loop.time(),
+            now=self._now(),
         )
         self._book(report)
 

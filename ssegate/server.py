@@ -38,6 +38,7 @@ from ssegate.request import Plan, forward_headers, plan, request_model
 from ssegate.routing import Router
 from ssegate.streams import Streams, chosen_id
 from ssegate.upstream import Body, Call, Upstreams
+from ssegate.wire.batching import Load
 from ssegate.wire.errors import CODES, ClientError
 from ssegate.wire.events import Failure, Usage
 from ssegate.wire.pipeline import Pipeline, Settings
@@ -57,6 +58,7 @@ class Shared(Protocol):
     streams: Streams
     metrics: Metrics
     store: Store
+    load: Load
     draining: bool
 
 
@@ -210,7 +212,7 @@ class DataPort:
         relay = Relay(
             request,
             _terms(exchange, route, stream_id),
-            Pipeline(_settings(exchange, route, planned), context, exchange.began_at),
+            Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
             shared.upstreams,
             _call(exchange, route, planned),
             self._soon,
@@ -347,7 +349,7 @@ def _terms(exchange: Exchange, route: Route, stream_id: str) -> Terms:
     )
 
 
-def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
+def _settings(exchange: Exchange, route: Route, planned: Plan, load: Load) -> Settings:
     batch = route.batch
     return Settings(
         dialect=route.upstream.dialect,
@@ -355,6 +357,7 @@ def _settings(exchange: Exchange, route: Route, planned: Plan) -> Settings:
         metadata=route.metadata or ("every" if planned.output == "native" else "final"),
         batch_size=batch.size if batch else 1,
         batch_delay=batch.delay if batch else None,
+        load=load if batch and batch.adapts else None,
         heartbeat=route.heartbeat,
         hold=route.hold,
         first_token=route.timeouts.first_token,

@@ -14,6 +14,7 @@ chunks: chunks that it never sees leave it standing there. Everything else goes 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Protocol
 
@@ -68,7 +69,11 @@ class Line(ResponseHandler):
         hook: Of the chunked body that it carries, if that is tapped.
     """
 
-    hook: _Hook | None = None
+    __slots__ = ("hook",)  # the others are so many that one more in their dictionary would double it
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.hook: _Hook | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
@@ -85,14 +90,18 @@ class Line(ResponseHandler):
 
     def _take_chunks(self, data: bytes, sink: Sink) -> bytes:
         """Hand the whole chunks at the start of *data* over; return what is left."""
+        # Nearly always it is one, and its size, written as others write it, has two digits or three.
+        length = len(data)
+        body = length - (7 if length > 262 else 6)
+        head = b"%x\r\n" % body
+        if len(head) + body + 2 == length and data.startswith(head) and data.endswith(b"\r\n"):
+            sink.on_data(data[len(head) : -2])
+            return b""
         size = _CHUNK.match(data)
         if size is None:
             return data
         start = size.end()
         end = start + int(size[1], 16)
-        if start < end == len(data) - 2 and data.endswith(b"\r\n"):
-            sink.on_data(data[start:end])
-            return b""
         bodies = []
         at = 0
         while start < end and data[end : end + 2] == b"\r\n":

@@ -38,6 +38,7 @@ FLOORS: dict[str, float] = {
     "metrics": 3,
     "logs": 3,
     "alarm": 3,
+    "loopwatch": 3,
     "tap": 3,
     "connection": 3,
     "listening": 3,
@@ -54,6 +55,7 @@ FLOORS: dict[str, float] = {
     "wire.settings": 0.5,
     "wire.recognition": 0.5,  # the way into a pipeline: framings and dialects
     "wire.patterns": 0.3,  # what framings, dialects and formats do to a frame, seen from outside
+    "wire.stencils": 0.35,
     "wire.runs": 0.4,
     "wire.learning": 0.45,
     "wire.outflow": 0.5,  # the way out of it: batching and formats

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["Address", "is_loopback"]
 
@@ -68,6 +69,7 @@ def _host(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(host: str) -> bool:
     """Tell whether *host*, a name or an address, leads to this machine alone."""
     try:

@@ -64,7 +64,7 @@ def route(said: model.Route, to: settings.Upstream) -> settings.Route:
         upstream_path=said.upstream_path,
         output=said.output,
         errors=said.errors,
-        batch=settings.Batch(said.batch.size, said.batch.delay) if said.batch else None,
+        batch=_batch(said.batch),
         metadata=said.metadata,
         timeouts=settings.Timeouts(
             timeouts.connect, timeouts.first_token, timeouts.idle, timeouts.total, timeouts.write
@@ -133,6 +133,10 @@ def _key(said: sections.Key) -> settings.Key:
     if said.hash is not None:
         digest = bytes.fromhex(said.hash.removeprefix("sha256:"))
     return settings.Key(said.name, digest, tuple(said.routes), _limits(said.limits))
+
+
+def _batch(said: sections.Batch | None) -> settings.Batch | None:
+    return None if said is None else settings.Batch(said.size, said.delay, said.mode == "adaptive")
 
 
 def _methods(said: model.Route) -> frozenset[str] | None:

@@ -13,6 +13,7 @@ from ssegate.config import counting, outside, settings
 from ssegate.config.custom import CustomDialect, Framing
 from ssegate.config.draft import Draft
 from ssegate.config.problems import Path, Problem, did_you_mean
+from ssegate.wire.formats import OF_OWN_DIALECT
 
 __all__ = ["CHECKS"]
 
@@ -106,6 +107,19 @@ def raw_is_left_alone(draft: Draft) -> Iterator[Problem]:
                 yield Problem(("routes", route.index, key), message, at_key=True)
 
 
+def outputs_have_their_upstream(draft: Draft) -> Iterator[Problem]:
+    """An output for upstreams of one dialect has such an upstream, or one that has not been named."""
+    for route in draft.routes:
+        output, made = route.said.output, route.made
+        if output not in OF_OWN_DIALECT or made is None or made.upstream.dialect in ("auto", output):
+            continue
+        seen = f"the upstream `{made.upstream.name}` speaks {made.upstream.dialect}"
+        message = (
+            f"is for upstreams that speak {output}, and {seen} (native, openai, vercel and text fit all)"
+        )
+        yield Problem(draft.place(route.index, "output"), message)
+
+
 def stars_stand_for_something(draft: Draft) -> Iterator[Problem]:
     """A ``*`` in an upstream path needs one in the route's path."""
     for route in draft.routes:
@@ -140,6 +154,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     keys_have_a_secret,
     routes_are_reached,
     raw_is_left_alone,
+    outputs_have_their_upstream,
     stars_stand_for_something,
     custom_dialects_say_enough,
     counting.keys_differ,

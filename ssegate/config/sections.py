@@ -142,7 +142,7 @@ class Batch(Section):
     delay: Duration = said("40ms")
     """How long a delta is held at the most."""
     mode: Literal["fixed", "adaptive"] = "fixed"
-    """fixed: as said."""
+    """adaptive: no delay while the gate is busy for less than half of its time, all of it at 90 %."""
 
 
 class Timeouts(Section):

@@ -124,6 +124,9 @@ class Batch:
     delay: float
     """Seconds."""
 
+    adapts: bool = False
+    """The delay grows with the gate's load, and is 0 while there is little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -45,7 +45,6 @@ _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
 _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("output",), _not_among(Output, BUILT_OUTPUTS), "this output is"),
     (("resume",), lambda value: value not in _OFF, "resume is"),
-    (("batch", "mode"), lambda value: value == "adaptive", "adaptive batching is"),
     (("upstream",), lambda value: isinstance(value, list), "failover over a list of upstreams is"),
 )
 

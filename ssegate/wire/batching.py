@@ -13,7 +13,16 @@ from typing import TypeGuard, cast
 
 from ssegate.wire.events import Carried, Event, Reasoning, Refusal, Start, Text, ToolCall, Usage
 
-__all__ = ["Batcher", "Pace", "are_alike"]
+__all__ = ["AdaptivePace", "Batcher", "Load", "Pace", "are_alike"]
+
+_FREE = 0.5
+"""Of its time busy, a gate has enough left: nothing waits."""
+
+_FULL = 0.9
+"""Busy for this much of its time, it needs all that batching saves."""
+
+_SMOOTHING = 0.3
+"""How much of the way the share goes each time: joining makes the gate less busy, so it could swing."""
 
 
 class Pace:
@@ -22,34 +31,66 @@ class Pace:
 
     Attributes:
         size: Deltas that leave together at the most; 1: each leaves alone.
-        delay: Seconds since the last write after which nothing waits; may change at any time.
+        delay: Seconds since the last write after which nothing waits.
         count: Deltas that wait now.
-        written_at: The last write.
+        due_at: When what waits must leave.
     """
 
-    __slots__ = ("count", "delay", "size", "written_at")
+    __slots__ = ("count", "delay", "due_at", "size")
 
     def __init__(self, size: int, delay: float) -> None:
         self.size, self.delay = size, delay
         self.count = 0
         # Before the first delta everything is as if written long ago: role-only frames and the like that
         # precede it must not make it wait.
-        self.written_at = -inf
-
-    @property
-    def due_at(self) -> float:
-        """When what waits must leave."""
-        return self.written_at + self.delay
+        self.due_at = -inf
 
     def add(self, now: float, count: int = 1) -> int | None:
         """Take note of *count* more deltas; return how many leave now with them, None if all wait."""
         count += self.count
-        if count < self.size and now < self.written_at + self.delay:
+        if count < self.size and now < self.due_at:
             self.count = count
             return None
         self.count = 0
-        self.written_at = now
+        self.wrote(now)
         return count
+
+    def wrote(self, now: float) -> None:
+        """Take note of a write."""
+        self.due_at = now + self.delay
+
+
+class Load:
+    """
+    How busy the gate is, and what that means for the streams that adapt to it.
+
+    Attributes:
+        share: Of its delay a stream makes its deltas wait for: 0 while there is time for each, at most 1.
+    """
+
+    __slots__ = ("share",)
+
+    def __init__(self) -> None:
+        self.share = 0.0
+
+    def note(self, busy: float) -> None:
+        """Take note of what part of the last moments, from 0 to 1, the gate has been *busy* for."""
+        wanted = min(max(0.0, (busy - _FREE) / (_FULL - _FREE)), 1.0)
+        self.share += (wanted - self.share) * _SMOOTHING
+
+
+class AdaptivePace(Pace):
+    """Has deltas wait for so much of the delay as the *load* asks for when the wait begins."""
+
+    __slots__ = ("_load",)
+
+    def __init__(self, size: int, delay: float, load: Load) -> None:
+        super().__init__(size, delay)
+        self._load = load
+
+    def wrote(self, now: float) -> None:
+        """Take note of a write."""
+        self.due_at = now + self.delay * self._load.share
 
 
 class Batcher:
@@ -83,7 +124,7 @@ class Batcher:
         if not held:
             return []
         self.pace.count = 0
-        self.pace.written_at = now
+        self.pace.wrote(now)
         return [held[0] if len(held) == 1 else _joined(held, count)]
 
     def release(self) -> list[Event | Carried]:
@@ -102,18 +143,18 @@ class Batcher:
             # undo all joining.
             return [event]
         pace = self.pace
-        was_written_at = pace.written_at
+        was_due_at = pace.due_at
         out = self.flush(now)
         if _may_wait(event):
             # The flush has not made it later for this one.
-            pace.written_at = was_written_at
+            pace.due_at = was_due_at
             if pace.add(now, event.count) is None:
                 if out:
-                    pace.written_at = now
+                    pace.wrote(now)
                 self._held = [event]
                 return out
-        elif pace.written_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
-            pace.written_at = now
+        elif pace.due_at != -inf or (isinstance(event, ToolCall | Carried) and event.count):
+            pace.wrote(now)
         out.append(event)
         return out
 

@@ -8,16 +8,16 @@ first that does not: what such a frame may have changed in dialect or format is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from copy import copy
 from typing import NamedTuple
 
 from ssegate.wire.batching import are_alike
 from ssegate.wire.events import Carried, Delta, Event
-from ssegate.wire.patterns import body_of, is_run, pattern_of, stencil_of, with_text
+from ssegate.wire.patterns import is_run, pattern_of
 from ssegate.wire.runs import Run
 from ssegate.wire.seams import Dialect, Format, Framer
 from ssegate.wire.stats import Stats
+from ssegate.wire.stencils import cast_of, stencil_of
 
 __all__ = ["Learner"]
 
@@ -49,6 +49,9 @@ class Learner:
         self._known: Run | None = None
         self._said: _Said | None = None
         self._before: _Said | None = None
+        self._raw = b""
+        """Of the last frame that was read the ordinary way."""
+
         self._attempts = _ATTEMPTS
 
     def note(self, events: list[Event], carried: Carried | None) -> None:
@@ -73,9 +76,13 @@ class Learner:
         """Return the run that the next read may belong to, after *data* was read the ordinary way."""
         if not framer.is_between:
             return None
-        if self._known is None and self._attempts and self._is_begun:
-            self._attempts -= 1
-            self._known = self._found(data, framer, dialect, form)
+        if self._known is None and self._attempts:
+            before, raw = _last_frames(data, self._raw, framer)
+            self._raw = raw
+            if raw and self._is_begun:
+                self._attempts -= 1
+                self._known = self._found(raw, before, framer, dialect, form)
+                self._raw = raw if self._known is None else b""
         return self._known
 
     @property
@@ -84,18 +91,22 @@ class Learner:
         said, before = self._said, self._before
         return said is not None and before is not None and are_alike(before.sent, said.sent)
 
-    def _found(self, data: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
-        raw, said = _last_frame(data, framer), self._said
-        if not (raw and said and dialect.may_miss_deltas and form.may_miss_deltas):
+    def _found(self, raw: bytes, before: bytes, framer: Framer, dialect: Dialect, form: Format) -> Run | None:
+        said = self._said
+        if said is None or not (dialect.may_miss_deltas and form.may_miss_deltas):
             return None
-        pattern = pattern_of(raw, said.delta, framer.anew(), dialect)
-        if pattern is None:
+        sent = said.sent
+        pattern = pattern_of(raw, before, said.delta, framer.anew(), dialect)
+        # A copy's: what is held has yet to be written, and a probe would open in its place what that opens.
+        stencil = stencil_of(copy(form).encode, sent, has_metadata=self._has_metadata)
+        if pattern is None or stencil is None:
             return None
-        stencil = stencil_of(form.encode, _maker(said), has_metadata=self._has_metadata)
-        # A carried frame leaves as it came, and so would its noise: the same in each.
-        if stencil is None or (pattern.middle and isinstance(said.sent, Carried)):
-            return None
-        return Run(said.sent, pattern, stencil, self._stats, self._max_event)
+        cast = None
+        if pattern.shape is not None and isinstance(sent, Carried):
+            cast = cast_of(form.encode, sent, raw, pattern, stencil)
+            if cast is None:
+                return None
+        return Run(sent, pattern, stencil, cast, self._stats, self._max_event)
 
 
 def _goes_on(event: Delta | Carried, sent: Delta | Carried) -> bool:
@@ -105,18 +116,18 @@ def _goes_on(event: Delta | Carried, sent: Delta | Carried) -> bool:
     return are_alike(event, sent)
 
 
-def _last_frame(data: bytes, framer: Framer) -> bytes:
-    """Return the bytes of the last frame in *data*, which ends with it; nothing if that cannot be told."""
+def _last_frames(data: bytes, earlier: bytes, framer: Framer) -> tuple[bytes, bytes]:
+    """
+    Return the bytes of the last two frames, nothing for what cannot be told.
+
+    Args:
+        data: Ends with a frame.
+        earlier: The last frame before *data*.
+    """
     for end in framer.ends:
         if data.endswith(end):
-            start = data.rfind(end, 0, -len(end))
-            return data if start < 0 else data[start + len(end) :]
-    return b""
-
-
-def _maker(said: _Said) -> Callable[[str], Delta | Carried]:
-    """Return what makes an event like *said* of another text."""
-    sent = said.sent
-    if isinstance(sent, Carried):
-        return lambda text: replace(sent, body=body_of(text), count=1)
-    return lambda text: with_text(sent, text)
+            rest, _, last = data[: -len(end)].rpartition(end)
+            if not rest:
+                return earlier, data
+            return rest.rpartition(end)[2] + end, last + end
+    return b"", b""

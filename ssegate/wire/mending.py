@@ -114,7 +114,7 @@ class _Calls:
 
     def __init__(self, stream_id: str) -> None:
         self._stream_id = stream_id
-        self._choices: set[int] = set()
+        self._choices: frozenset[int] = frozenset()
         """The choices that made a call."""
 
         self._empty: dict[tuple[int, int], None] = {}
@@ -125,7 +125,7 @@ class _Calls:
         if event.name is None:
             self._empty.pop((event.choice, event.index), None)
             return event
-        self._choices.add(event.choice)
+        self._choices |= {event.choice}
         if not event.arguments:
             self._empty[event.choice, event.index] = None
         return event if event.id else replace(event, id=self._id(event))

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from ssegate.wire.batching import Pace
+from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
@@ -40,7 +40,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats import make
+from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, make
 from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
@@ -58,13 +58,13 @@ FINISH_HOLD = 2.0
 _MAX_HELD = 1 << 20
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
 
-_CARRIES = frozenset({("openai", "openai")})
-"""Formats other than ``same`` that write a dialect's frames back as they came."""
-
 _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_protocol"})
 """Failures of the connection: harmless once the answer is complete."""
 
 _NEVER = float("inf")
+
+_SLICE = 64 << 10
+"""Bytes that are read the ordinary way in one go."""
 
 
 class Pipeline:
@@ -81,6 +81,39 @@ class Pipeline:
             untouched; None otherwise.
     """
 
+    __slots__ = (  # as a dictionary they would take 1.3 KiB more
+        "_begun_choices",
+        "_carries",
+        "_characters",
+        "_clocks",
+        "_context",
+        "_dialect",
+        "_finish_until",
+        "_finished_choices",
+        "_framer",
+        "_has_begun",
+        "_has_content",
+        "_has_ended",
+        "_hold_until",
+        "_is_paused",
+        "_is_raw",
+        "_learner",
+        "_mender",
+        "_outflow",
+        "_recogniser",
+        "_refusal",
+        "_run",
+        "_settings",
+        "_stats",
+        "_written_at",
+        "failure",
+        "finish",
+        "is_open",
+        "is_told",
+        "outcome",
+        "unclaimed",
+    )
+
     def __init__(self, settings: Settings, context: Context, started_at: float) -> None:
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
@@ -95,6 +128,7 @@ class Pipeline:
         self._framer: Framer | None = None
         self._dialect: Dialect | None = None
         self._carries = False
+        self._refusal: Failure | None = None  # of a dialect that the output has no words for
         self._mender = Mender(context.stream_id)
         every_metadata = settings.metadata == "every"
         self._outflow = Outflow(
@@ -116,7 +150,7 @@ class Pipeline:
         self._is_paused = False
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
-        self._finished_choices: set[int] = set()
+        self._finished_choices: frozenset[int] = frozenset()
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False
@@ -142,6 +176,10 @@ class Pipeline:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
+        if len(data) > _SLICE:
+            # How bytes are cut changes nothing but this: a run is found after the first of them.
+            slices = [data[at : at + _SLICE] for at in range(0, len(data), _SLICE)]
+            return b"".join([self.feed(part, now) for part in slices])
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:
@@ -201,6 +239,17 @@ class Pipeline:
             self._outflow.beat(has_content=self._has_content)
         return self._take(now)
 
+    def flush(self, now: float) -> bytes:
+        """Send the batch that is held: its time has come (``near_deadline``)."""
+        run = self._run
+        if run is None:
+            return self.tick(now)
+        out = run.flush(now)
+        if out:
+            self._written_at = now
+            self._stats.bytes_out += len(out)
+        return out
+
     def tell(self, now: float) -> bytes:
         """Return a failure that came inside the hold as events, for a client that sees no HTTP status."""
         if self.failure is not None and not self.is_open and self.format is not None:
@@ -238,6 +287,9 @@ class Pipeline:
     @property
     def near_deadline(self) -> float | None:
         """The part of ``deadline`` that each read can bring nearer: that of a held batch."""
+        run = self._run
+        if run is not None:
+            return run.deadline
         return None if self._is_over else self._outflow.deadline
 
     @property
@@ -335,7 +387,10 @@ class Pipeline:
             said = self._settings.dialect
             spoken = said if isinstance(said, Description) else name
             self._outflow.format = make("same", spoken, self._context, found.framing)
-        self._carries = output == "same" or (output, name) in _CARRIES
+        self._carries = output == "same" or (output == name and output in CARRYING)
+        if output in OF_OWN_DIALECT and output != name:
+            message = f"the upstream answered in the {name} dialect, the output {output} needs its own"
+            self._refusal = Failure("upstream_content_type", message)
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
@@ -354,6 +409,8 @@ class Pipeline:
                 raise
             self._end(now)  # the cut went through this very frame
             return
+        if self._refusal is not None:  # the upstream's own error says more
+            events = [next((event for event in events if isinstance(event, Failure)), self._refusal)]
         carried = self._dialect.carry(frame) if self._carries else None
         self._learner.note(events, carried)
         if carried is None:
@@ -416,7 +473,7 @@ class Pipeline:
 
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
-        self._finished_choices.add(finish.choice)
+        self._finished_choices |= {finish.choice}
         if self.finish is None or finish.choice == 0:
             self.finish = finish
         if self._is_complete and len(self._finished_choices) >= self._settings.choices:
@@ -520,7 +577,11 @@ class Pipeline:
 
 
 def _pace(settings: Settings) -> Pace:
-    return Pace(1, 0.0) if settings.batch_delay is None else Pace(settings.batch_size, settings.batch_delay)
+    if settings.batch_delay is None:
+        return Pace(1, 0.0)
+    if settings.load is None:
+        return Pace(settings.batch_size, settings.batch_delay)
+    return AdaptivePace(settings.batch_size, settings.batch_delay, settings.load)
 
 
 def _or_never(moment: float | None) -> float:

@@ -18,8 +18,9 @@ import msgspec
 from ssegate.wire.batching import Batcher, Pace
 from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.events import Carried, Delta, Event
-from ssegate.wire.patterns import Pattern, Stencil, body_of, decode_text, text_of, with_text
+from ssegate.wire.patterns import Found, Pattern, body_of, decode_text, text_of, with_text
 from ssegate.wire.stats import Stats
+from ssegate.wire.stencils import Cast, Stencil
 
 __all__ = ["Run"]
 
@@ -50,6 +51,7 @@ class Run:
         "_between",
         "_bytes",
         "_bytes_text",
+        "_cast",
         "_frames",
         "_has_metadata",
         "_head",
@@ -58,8 +60,9 @@ class Run:
         "_max_event",
         "_number",
         "_pace",
-        "_pattern",
+        "_payload",
         "_rest",
+        "_shape",
         "_start",
         "_stats",
         "_stop",
@@ -76,16 +79,21 @@ class Run:
         event: Delta | Carried,
         pattern: Pattern,
         stencil: Stencil,
+        cast: Cast | None,
         stats: Stats,
         max_event: int,
     ) -> None:
         self.event = event
         self.total = self.characters = self._frames = self._bytes = self._bytes_text = 0
         self.content_at = 0.0
-        self._pattern, self._head, self._tail = pattern, pattern.head, pattern.tail
+        self._head, self._tail, self._shape = pattern.head, pattern.tail, pattern.shape
         self._start, self._stop = len(pattern.head), -len(pattern.tail)
         self._before, self._between, self._after = stencil.before, stencil.between, stencil.after
         self._has_metadata = stencil.has_metadata
+        self._cast = cast  # where what leaves differs in more than the text too
+        self._payload = (b"", b"")
+        """What stood around the last text, for the cast."""
+
         self._stats = stats
         self._max_event = max_event
         self.room = 0
@@ -106,7 +114,13 @@ class Run:
             return None
         if self._rest or not (data.startswith(self._head) and data.endswith(self._tail)):
             return self._feed_cut(data, now)
-        body = data[self._start : self._stop]
+        found = None
+        if self._shape is None:
+            body = data[self._start : self._stop]
+        elif (found := self._shape.find(data)) is not None and found[3] == size:
+            body = data[found[1] : found[2]]
+        else:
+            return self._feed_cut(data, now)
         try:
             # Decoding proves all at once: no quote, no control character, whole escapes, valid UTF-8.
             text = decode_text(b'"%b"' % body)
@@ -114,6 +128,8 @@ class Run:
             return self._feed_cut(data, now)
         if not text:
             return None
+        if self._cast is not None and found is not None:
+            self._payload = self._cast.split(data, found)
         self._bytes = total
         self._frames += 1
         self.characters += len(text)
@@ -139,8 +155,9 @@ class Run:
             data, rest = data[:end], data[end:]
             if end < -self._stop or not self._is_begun(rest):
                 return None
+        found = [] if self._shape is None else self._find(data)
         try:
-            bodies, texts = self._read(data)
+            bodies, texts = self._read(data, found)
         except UNREADABLE:
             return None
         if not bodies or len(texts) != len(bodies) or not all(texts):
@@ -151,11 +168,17 @@ class Run:
         self.characters += sum(map(len, texts))
         self._bytes_text += len("".join(texts).encode())
         self.content_at = now
-        return b"".join([self._send(body, now) for body in bodies])
+        if self._cast is None:
+            return b"".join([self._send(body, now) for body in bodies])
+        out = []
+        for body, one in zip(bodies, found, strict=True):
+            self._payload = self._cast.split(data, one)
+            out.append(self._send(body, now))
+        return b"".join(out)
 
-    def _read(self, data: bytes) -> tuple[list[bytes], list[str]]:
+    def _read(self, data: bytes, found: list[Found]) -> tuple[list[bytes], list[str]]:
         """Return the bodies of *data*, as they leave, and their texts; no body if anything else is in it."""
-        bodies = self._cut(data)
+        bodies = self._cut(data) if self._shape is None else [data[start:stop] for _, start, stop, _ in found]
         if b"\\" not in b"".join(bodies):
             # Every quote inside a body makes one text more.
             return bodies, _decode_texts(b'["%b"]' % b'","'.join(bodies))
@@ -164,12 +187,22 @@ class Run:
 
     def _cut(self, data: bytes) -> list[bytes]:
         # The tail ends a frame's last line, and no JSON string holds the end of a line.
-        if not self._pattern.middle:
-            inside = self._pattern.cut(data)
-            return [] if inside is None else inside.split(self._tail + self._head)
-        end = self._tail[len(self._tail.rstrip(b"\r\n")) :]
-        bodies = [self._pattern.cut(frame + end) for frame in data.removesuffix(end).split(end)]
-        return [body for body in bodies if body is not None] if None not in bodies else []
+        if not (data.startswith(self._head) and data.endswith(self._tail)):
+            return []
+        return data[self._start : self._stop].split(self._tail + self._head)
+
+    def _find(self, data: bytes) -> list[Found]:
+        """Return the frames of *data*; none if anything else is in it."""
+        assert self._shape is not None
+        found: list[Found] = []
+        at = 0
+        while at < len(data):
+            one = self._shape.find(data, at)
+            if one is None:
+                return []
+            found.append(one)
+            at = one[3]
+        return found
 
     def _is_begun(self, rest: bytes) -> bool:
         """Tell whether *rest* is nothing but the beginning of a frame."""
@@ -207,7 +240,10 @@ class Run:
         """
         self._number = number
         self._pace = batcher.pace
-        self._held = [_body(event) for event in batcher.release()]
+        held = batcher.release()
+        self._held = [_body(event) for event in held]
+        if held and isinstance(last := held[-1], Carried):
+            self._payload = last.head, last.tail
 
     def end(self, batcher: Batcher) -> None:
         """Give *batcher* back what is held, as one event."""
@@ -216,7 +252,8 @@ class Run:
         body, event, count = b"".join(self._held), self.event, self._pace.count
         self._held = []
         if isinstance(event, Carried):
-            batcher.hold(replace(event, body=body, count=count))
+            head, tail = (event.head, event.tail) if self._cast is None else self._payload
+            batcher.hold(replace(event, head=head, body=body, tail=tail, count=count))
         else:
             batcher.hold(with_text(event, decode_text(b'"%b"' % body), count))
 
@@ -224,7 +261,8 @@ class Run:
         """Return what is held, as one event."""
         if not self._held:
             return b""
-        count, self._pace.count, self._pace.written_at = self._pace.count, 0, now
+        count, self._pace.count = self._pace.count, 0
+        self._pace.wrote(now)
         return self._write(b"", count, now)
 
     def _send(self, body: bytes, now: float) -> bytes:
@@ -244,7 +282,10 @@ class Run:
         stats.sent_deltas += count
         stats.events_out += 1
         metadata = stats.running(now, None) if self._has_metadata else b""
-        event = b"".join((self._before, body, self._between, metadata, self._after))
+        before, between = self._before, self._between
+        if self._cast is not None:
+            before, between = self._cast.around(*self._payload)
+        event = b"".join((before, body, between, metadata, self._after))
         return event if self._number is None else self._number(event)
 
     # ---- counting ------------------------------------------------------------------------------

@@ -118,11 +118,15 @@ class Format(Protocol):
     """
 
     name: ClassVar[str]
-    may_miss_deltas: ClassVar[bool]
-    """
-    Events that differ from the one before in a piece of text alone are written alike and change nothing in
-    the format's state, so it need not write each of them.
-    """
+
+    @property
+    def may_miss_deltas(self) -> bool:
+        """
+        Events that differ from the one before in a piece of text alone are written alike and change nothing
+        in the format's state, so it need not write each of them.
+
+        That is tried on a shallow copy of the format.
+        """
 
     content_type: str
     heartbeat: bytes

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ssegate.wire.batching import Load
 from ssegate.wire.description import Description
 from ssegate.wire.stats import Price
 
@@ -34,6 +35,9 @@ class Settings:
 
     batch_size: int = 5
     batch_delay: float | None = 0.04
+    load: Load | None = None
+    """What the delay adapts to; None: it is as said."""
+
     heartbeat: float | None = 15.0
     hold: float = 10.0
     first_token: float | None = 600.0

@@ -259,8 +259,6 @@ def test_keys_or_limits_guard_a_credential():
     [
         ("limits: {requests: 1/second, on_exhausted: cut}", "limits.on_exhausted", "cutting streams is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
-        ("defaults: {output: vercel}", "defaults.output", "this output is"),
-        ("defaults: {batch: {mode: adaptive}}", "defaults.batch.mode", "adaptive batching is"),
         ("defaults: {upstream: [a]}", "defaults.upstream", "failover over a list of upstreams is"),
     ],
 )
@@ -275,11 +273,6 @@ def test_a_feature_of_later_is_an_error_that_says_so(extra, path, what):
     [
         ("resume: {}", "resume", "resume is"),
         ("resume: {keep: 2m, grace: 30s, max_bytes: 4MiB}", "resume", "resume is"),
-        ("batch: {mode: adaptive}", "batch.mode", "adaptive batching is"),
-        ("output: anthropic", "output", "this output is"),
-        ("output: responses", "output", "this output is"),
-        ("output: vercel", "output", "this output is"),
-        ("output: text", "output", "this output is"),
         ("upstream: [a, a]", "upstream", "failover over a list of upstreams is"),
     ],
 )
@@ -287,6 +280,29 @@ def test_a_feature_of_later_in_a_route_is_an_error_that_says_so(route, path, wha
     """The same for routes."""
     (line,) = problems(routes(f"{{path: /*, {route}}}"))
     assert line.split(": ", 1)[1] == f"routes[0].{path}: {what} not built yet in this version"
+
+
+@pytest.mark.parametrize("output", ["anthropic", "responses"])
+@pytest.mark.parametrize("dialect", ["openai", "gemini", "bedrock", "{framing: sse, text: a}"])
+def test_an_output_of_one_dialect_has_an_upstream_that_speaks_it(output, dialect):
+    """What can be told before any request is told then: no other stream fits these outputs."""
+    upstreams = f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"
+    seen = "custom (sse)" if dialect.startswith("{") else dialect
+
+    (line,) = problems(routes(f"{{path: /*, output: {output}}}", upstreams=upstreams))
+
+    assert line.split(": ", 1)[1] == (
+        f"routes[0].output: is for upstreams that speak {output}, and the upstream `a` speaks {seen} "
+        "(native, openai, vercel and text fit all)"
+    )
+
+
+@pytest.mark.parametrize("output", ["anthropic", "responses"])
+def test_an_output_of_one_dialect_may_wait_and_see(output):
+    """What an upstream speaks that is its own, or is found out by itself, shows in its streams."""
+    for dialect in ("auto", output):
+        upstreams = f"{{a: {{url: 'http://h', dialect: {dialect}}}}}"
+        assert problems(routes(f"{{path: /*, output: {output}}}", upstreams=upstreams)) == []
 
 
 def described(dialect):
@@ -441,7 +457,6 @@ def test_files_are_looked_for_beside_a_config_in_a_folder_below(tmp_path, monkey
             {"url": "http://h", "output": "opnai"},
             "--output: expected auto, native, openai, anthropic, responses, ",
         ),
-        ({"url": "http://h", "output": "vercel"}, "--output: this output is not built yet in this version"),
         ({"url": "http://127.0.0.1:8080"}, "--upstream: is the gate itself"),
     ],
 )

@@ -6,23 +6,22 @@ It is written by others from the vendors' documents: what it says was not made f
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .npm import Missing, installed
+
 __all__ = ["FIXTURES", "Missing", "serving"]
 
 PACKAGE = "@copilotkit/aimock"
 VERSION = "1.43.0"
 NODE = (20, 15)
-HOME = Path(__file__).parents[2] / ".cache" / f"aimock-{VERSION}"
-COMMAND = HOME / "node_modules" / PACKAGE / "dist" / "cli.js"
+COMMAND = Path("node_modules", PACKAGE, "dist", "cli.js")
 RUN = "process.stdin.resume().on('end', () => process.exit(0)); await import(process.env.AIMOCK)"
 """Ends when its standard input does: with the parent, however that dies."""
 
@@ -55,45 +54,6 @@ FIXTURES: dict[str, dict[str, Any]] = {
 """What is answered, by the user's message."""
 
 
-class Missing(Exception):
-    """The machine lacks what the mock needs."""
-
-
-def _install() -> None:
-    """Install the mock where it is not yet; nothing of it runs meanwhile."""
-    for tool in ("node", "npm"):
-        if shutil.which(tool) is None:
-            raise Missing(f"there is no {tool} here")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    if tuple(map(int, version.strip().lstrip("v").split(".")[:2])) < NODE:
-        raise Missing(f"node is {version.strip()}, and {NODE[0]}.{NODE[1]} is needed")
-    HOME.parent.mkdir(parents=True, exist_ok=True)
-    with HOME.with_suffix(".lock").open("w") as lock:
-        # Test workers are processes, and npm cannot install into one folder twice at a time.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not COMMAND.exists():
-            _install_here()
-
-
-def _install_here() -> None:
-    shutil.rmtree(HOME, ignore_errors=True)  # what an installation left that was broken off
-    asked = [
-        "npm",
-        "install",
-        "--prefix",
-        str(HOME),
-        "--no-save",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-    ]
-    done = subprocess.run([*asked, f"{PACKAGE}@{VERSION}"], capture_output=True, text=True)
-    if done.returncode:
-        shutil.rmtree(HOME, ignore_errors=True)
-        told = f"npm could not install {PACKAGE}: {done.stderr.strip()[-1000:]}"
-        raise RuntimeError(told) if os.environ.get("CI") else Missing(told)
-
-
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
     """
@@ -102,7 +62,9 @@ def serving(directory: Path) -> Iterator[str]:
     Raises:
         Missing: There is no node, or no npm to install it with.
     """
-    _install()
+    command = (
+        installed(f"aimock-{VERSION}", "install", "--no-save", f"{PACKAGE}@{VERSION}", node=NODE) / COMMAND
+    )
     fixtures = [{"match": {"userMessage": name}, **said} for name, said in FIXTURES.items()]
     path = directory / "fixtures.json"
     path.write_text(json.dumps({"fixtures": fixtures}), "utf-8")
@@ -110,7 +72,7 @@ def serving(directory: Path) -> Iterator[str]:
     with (directory / "mock.log").open("wb") as log:
         server = subprocess.Popen(
             [*asked, "-h", "127.0.0.1", "-p", "0", "-f", str(path)],
-            env={**os.environ, "AIMOCK": COMMAND.as_uri()},
+            env={**os.environ, "AIMOCK": command.as_uri()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

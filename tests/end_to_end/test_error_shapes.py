@@ -25,6 +25,11 @@ def config(url: str, output: str = "auto", upstream: str = "", **route: str) -> 
 
 
 SHAPES = {"native": ("native", CHAT), "openai": ("openai", MESSAGES), "same openai": ("same", CHAT)} | {
+    "vercel": ("vercel", MESSAGES),
+    "text": ("text", OLLAMA),
+    "responses": ("responses", CHAT),
+    "same responses": ("auto", "/v1/responses"),
+    "output anthropic": ("anthropic", CHAT),
     "same completions": ("same", "/v1/completions"),
     "same elsewhere": ("same", "/predict"),
     "raw": ("raw", MESSAGES),
@@ -54,7 +59,7 @@ async def test_a_refusal_has_the_shape_of_the_format(gate: Any, simulator: Any, 
             assert body.keys() == {"error", "type", "code"}
             assert (body["type"], body["code"]) == ("invalid_request_error", "bad_request")
             assert "JSON" in body["error"]
-        case "anthropic":
+        case "anthropic" | "output anthropic":
             assert body.keys() == {"type", "error", "request_id"}
             assert body["type"] == "error"
             assert body["error"].keys() == {"type", "message"}

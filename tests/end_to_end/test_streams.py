@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from simulate.reading import READERS, Said
+from wire import reading_back
 
 from ssegate.simulate import Behaviour
 
@@ -184,7 +185,7 @@ async def test_raw_is_the_upstreams_bytes(gate: Any, simulator: Any, name: str):
     assert answer.header("Content-Type") == media
 
 
-@pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("output", ["native", "openai", "vercel", "text", "same"])
 async def test_plain_text_is_a_dialect(gate: Any, simulator: Any, output: str):
     """An upstream of bare text arrives whole in every output, cut anywhere, even inside a character."""
     upstream = await simulator(Behaviour(replay=TEXT.encode(), replay_type="text/plain", recut=11))
@@ -199,8 +200,10 @@ async def test_plain_text_is_a_dialect(gate: Any, simulator: Any, output: str):
         assert said.text == TEXT
         assert last["metadata"]["usage_source"] == "estimated"
         assert "input_tokens" not in last["metadata"]
-    else:
+    elif output == "openai":
         assert READERS["openai"](answer.body).text == TEXT
+    else:
+        assert getattr(reading_back, output)(answer.body).first.text == TEXT
 
 
 # What surrounds the events
@@ -236,7 +239,7 @@ CHATTY = {
 }
 
 
-@pytest.mark.parametrize("output", ["native", "openai", "same", "raw"])
+@pytest.mark.parametrize("output", ["native", "openai", "vercel", "text", "same", "raw"])
 async def test_the_headers_of_a_stream(gate: Any, output: str):
     """A stream has the gate's headers, the upstream's request id and rate limits, and nothing else of it."""
 
@@ -249,7 +252,9 @@ async def test_the_headers_of_a_stream(gate: Any, output: str):
 
     passed = {name for name in CHATTY if "ratelimit" in name}
     names = {name.lower() for name in answer.headers} - {name.lower() for name in OF_THE_SERVER}
-    assert names == {name.lower() for name in OURS} | passed
+    of_format = {"x-vercel-ai-ui-message-stream"} if output == "vercel" else set()
+    assert names == {name.lower() for name in OURS} | passed | of_format
+    assert answer.header("x-vercel-ai-ui-message-stream") == ("v1" if of_format else None)
     assert {name: answer.header(name) for name in passed} == {name: CHATTY[name] for name in passed}
     assert answer.header("X-Request-ID") == "req_upstream"
     assert answer.header("X-Accel-Buffering") == "no"
@@ -282,7 +287,7 @@ async def test_an_upstream_without_an_id_gets_one_of_ours(gate: Any, simulator: 
     assert answers[0].header("Content-Type") == NDJSON
 
 
-@pytest.mark.parametrize("output", ["native", "openai", "same", "raw"])
+@pytest.mark.parametrize("output", ["native", "openai", "vercel", "text", "same", "raw"])
 async def test_the_connection_is_usable_after_a_stream(gate: Any, simulator: Any, output: str):
     """After the terminator the response ends with its last chunk, and the connection serves the next one."""
     upstream = await simulator(Behaviour(tokens=20))
@@ -309,7 +314,7 @@ async def test_the_response_ends_although_the_upstream_does_not(gate: Any, simul
     assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("output", ["native", "openai", "vercel", "text", "same"])
 @pytest.mark.parametrize("name", list(PATHS))
 async def test_one_write_holds_whole_events(gate: Any, simulator: Any, name: str, output: str):
     """However the upstream's bytes are cut, no event is split over two writes of the gate's."""

@@ -21,6 +21,8 @@ UNFRAMED = frozenset({"text", "replicate"})
 TERMINATORS: dict[str, Callable[[str, str], bool]] = {
     "native": lambda event, data: loads(data)["finished"] is True and "choice" not in loads(data),
     "openai": lambda event, data: data == "[DONE]",
+    "vercel": lambda event, data: data == "[DONE]",
+    "text": lambda event, data: event in ("done", "error"),
 }
 """Whether an event, by its name and data, is the one that ends a stream of a format of our own."""
 
@@ -105,7 +107,7 @@ def _check_events(form: Any, body: bytes) -> None:
     found = events(body, is_bare=is_bare)
     said = [(dict(fields).get("event", ""), dict(fields)["data"]) for fields in found]
     assert is_bare or all(data == "[DONE]" or is_json(data) for _, data in said)
-    marks = [at for at, (_, data) in enumerate(said) if data == "[DONE]"]
+    marks = [] if is_bare else [at for at, (_, data) in enumerate(said) if data == "[DONE]"]
     assert marks in ([], [len(said) - 1]), "one end mark, at the end"
     if is_end := TERMINATORS.get(form.name):
-        assert [at for at, one in enumerate(said) if one[1] == "[DONE]" or is_end(*one)] == [len(said) - 1]
+        assert [at for at, one in enumerate(said) if at in marks or is_end(*one)] == [len(said) - 1]

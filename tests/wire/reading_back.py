@@ -201,6 +201,117 @@ def _add_metadata(answer: Answer, said: dict[str, Any]) -> None:
         answer.final = metadata
 
 
+def vercel(body: bytes) -> Answer:
+    """Read UI message chunks: what ``useChat`` makes of them, and that nothing is left open."""
+    answer, parts, sources = Answer(), {}, set()
+    *events, done = blocks(body)
+    assert done["data"] == "[DONE]", "the terminator, at the end"
+    chunks = [loads(event["data"]) for event in events]
+    assert all(set(event) <= {"id", "data"} for event in events), "no event has a name"
+    for at, said in enumerate(chunks):
+        is_last = said["type"] in ("finish", "error", "abort")
+        assert is_last is (at == len(chunks) - 1), "one end, at the end"
+        kind, _, step = said["type"].rpartition("-")
+        if kind in ("text", "reasoning"):
+            _add_part(answer.first, parts, kind, step, said)
+        elif kind == "tool-input":
+            _add_tool(answer, step, said)
+        elif said["type"] == "source-url":
+            assert said["sourceId"] not in sources
+            sources.add(said["sourceId"])
+            answer.citations.append(said)
+        elif said["type"] == "data-ssegate":
+            assert said["transient"] is True
+            _add_metadata(answer, {"ssegate": said["data"]})
+        else:
+            assert said["type"] in ("start", "start-step", "finish-step", "finish", "error", "abort")
+    assert not any(parts.values()) and not answer.open_calls, "all that opens closes"
+    _check_steps([said["type"] for said in chunks])
+    answer.first.finish_reason = chunks[-1].get("finishReason")
+    if chunks[-1]["type"] != "finish":
+        answer.error = {"message": chunks[-1].get("errorText", chunks[-1].get("reason"))}
+    return answer
+
+
+def _add_part(message: Message, parts: dict[str, str], kind: str, step: str, said: dict[str, Any]) -> None:
+    if step == "start":
+        assert said["id"] not in parts and not any(parts.values()), "one part is open, each has its own id"
+        is_refusal = said.get("providerMetadata") == {"ssegate": {"refusal": True}}
+        parts[said["id"]] = "refusal" if is_refusal else kind
+    elif step == "delta":
+        assert said["delta"] and parts[said["id"]] in (kind, "refusal")
+        name = parts[said["id"]]
+        setattr(message, name, getattr(message, name) + said["delta"])
+    else:
+        assert step == "end" and parts[said["id"]]
+        parts[said["id"]] = ""
+
+
+def _add_tool(answer: Answer, step: str, said: dict[str, Any]) -> None:
+    known = {call["id"]: call for call in answer.open_calls.values()}
+    if step == "start":
+        assert said["toolCallId"] not in known
+        call = {"id": said["toolCallId"], "name": said["toolName"], "arguments": ""}
+        answer.open_calls[len(answer.first.calls)] = call
+        answer.first.calls.append(call)
+        return
+    call = known[said["toolCallId"]]
+    if step == "delta":
+        call["arguments"] += said["inputTextDelta"]
+        return
+    assert said["toolName"] == call["name"]
+    if step == "available" and not isinstance(said["input"], str):
+        assert said["input"] == loads(call["arguments"])
+    else:
+        assert said["input"] == call["arguments"]
+        assert step == "available" or said["errorText"]
+    answer.open_calls = {index: one for index, one in answer.open_calls.items() if one is not call}
+
+
+def _check_steps(kinds: list[str]) -> None:
+    """The message begins once, before all that it says, and its one step is closed."""
+    if "start" not in kinds:
+        assert set(kinds) <= {"data-ssegate", "error", "abort"}, "nothing has been said"
+        return
+    assert kinds[:2] == ["start", "start-step"] and kinds[-2] == "finish-step"
+    assert [kinds.count(kind) for kind in ("start", "start-step", "finish-step")] == [1, 1, 1]
+
+
+def text(body: bytes) -> Answer:
+    """Read bare text: unnamed events, joined as they are, up to ``done`` or ``error``."""
+    answer, name, data, is_over = Answer(), "", [], False
+    said = body.decode("utf-8", errors="strict")
+    assert "\r" not in said and not said.startswith("\ufeff") and said.endswith("\n\n")
+    for line in said.split("\n")[:-1]:
+        field, colon, value = line.partition(": ")
+        if field == "data" and colon:
+            data.append(value)
+        elif field == "event" and colon:
+            assert not data and not name
+            name = value
+        elif line == "":
+            assert data and not is_over, "an event without data, or behind the end"
+            is_over = name in ("done", "error")
+            assert is_over or not name
+            _add_bare(answer, name, "\n".join(data))
+            name, data = "", []
+        else:
+            assert line == ":" or (field == "id" and colon), f"bad line {line!r}"
+            assert not data and not name, "a heartbeat inside an event"
+    assert is_over
+    return answer
+
+
+def _add_bare(answer: Answer, name: str, data: str) -> None:
+    assert data, "a browser passes over an event whose data is empty"
+    if name == "error":
+        answer.error = {"message": data}
+    elif name == "done":
+        answer.first.finish_reason = data
+    else:
+        answer.first.text += data
+
+
 def anthropic(body: bytes) -> Answer:
     """Read Messages events: what its SDK adds up."""
     answer, stopped = Answer(), False
@@ -380,7 +491,8 @@ def responses(body: bytes) -> Answer:
     for at, block in enumerate(events):
         said = loads(block["data"])
         assert block["event"] == said["type"]
-        assert said.get("sequence_number", number + 1) > number, "numbers grow"
+        may_repeat = said["type"] == "response.in_progress"  # a sign of life is no event of its own
+        assert said.get("sequence_number", number + 1) > number - may_repeat, "numbers grow"
         number = said.get("sequence_number", number)
         _add_metadata(answer, said)
         is_last = at == len(events) - 1

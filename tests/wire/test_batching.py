@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssegate.wire.batching import Batcher, Pace
+from ssegate.wire.batching import AdaptivePace, Batcher, Load, Pace
 from ssegate.wire.events import (
     Carried,
     Citation,
@@ -139,14 +139,66 @@ def test_a_late_delta_of_another_kind_goes_at_once_too():
     assert batcher.deadline is None
 
 
-def test_the_delay_may_change_while_the_stream_runs():
-    """An adaptive caller shortens the wait of what is held already."""
-    batcher = begun(at=10.0)
-    batcher.add(Text("a"), now=10.001)
-    batcher.pace.delay = 0.002
+def loaded(share):
+    load = Load()
+    load.share = share
+    return load
 
-    assert batcher.deadline == 10.002
-    assert batcher.add(Text("b"), now=10.003) == [Text("ab", count=2)]
+
+def test_with_time_for_each_token_none_waits():
+    """An idle gate adds nothing: deltas of one moment leave one by one."""
+    batcher = Batcher(AdaptivePace(5, 0.04, loaded(0.0)))
+
+    for text in "abc":
+        assert batcher.add(Text(text), now=10.0) == [Text(text)]
+    assert batcher.deadline is None
+
+
+def test_each_wait_is_as_long_as_the_load_asks_for():
+    """The delay is taken anew with each write."""
+    load = loaded(1.0)
+    batcher = Batcher(AdaptivePace(5, 0.04, load))
+    batcher.add(Text("first"), 10.0)
+    load.share = 0.25
+    batcher.add(Text("a"), now=10.001)
+    assert batcher.deadline == 10.04
+
+    assert batcher.add(Text("b"), now=10.04) == [Text("ab", count=2)]
+    batcher.add(Text("c"), now=10.041)
+    assert batcher.deadline == pytest.approx(10.05)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.05), st.integers(1, 3)), max_size=40), st.integers(1, 6))
+def test_under_full_load_it_is_the_fixed_pace(steps, size):
+    """What adapts never waits longer than what does not, and just as long when there is no time left."""
+    fixed, adaptive = Pace(size, 0.04), AdaptivePace(size, 0.04, loaded(1.0))
+    now = 10.0
+    for step, count in steps:
+        now += step
+        assert adaptive.add(now, count) == fixed.add(now, count)
+        assert adaptive.due_at == fixed.due_at
+
+
+@pytest.mark.parametrize(
+    ("busy", "share"), [(0.0, 0.0), (0.5, 0.0), (0.6, 0.25), (0.7, 0.5), (0.9, 1.0), (1.0, 1.0), (1.7, 1.0)]
+)
+def test_the_share_follows_the_busy_time(busy, share):
+    """Nothing up to one half, all at nine tenths, and there it stays."""
+    load = Load()
+    for _ in range(40):
+        load.note(busy)
+    assert load.share == pytest.approx(share, abs=1e-5)
+
+
+def test_the_share_moves_smoothly():
+    """One busy moment is not yet a busy gate, and one quiet one not yet an idle one."""
+    load = Load()
+    seen = [0.0]
+    for busy in [1.0] * 30 + [0.0] * 30:
+        load.note(busy)
+        seen.append(load.share)
+    assert all(abs(after - before) <= 0.3 for before, after in pairwise(seen))
+    assert max(seen) > 0.99 and seen[-1] < 0.01
 
 
 UNLIKE = [

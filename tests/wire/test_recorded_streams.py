@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from wire import reading_back
-from wire.driving import STREAM_ID, Drive
-from wire.proving import OUTPUTS, answer, drive, tell, turns, ways
+from wire.driving import Drive
+from wire.proving import check, drive, fitting, tell, turns, ways
 from wire.recordings import REASONS, STREAMS, recordings
 from wire.taking_apart import bytewise, in_crlf, places
 
@@ -60,47 +60,6 @@ def test_every_dialect_has_a_recording():
 # ---- what they say -------------------------------------------------------------------------------
 
 
-def check(body, output, driven):
-    """Compare what was read back with what the recording is known to say."""
-    dialect = driven.pipeline.format.name if output == "same" else output
-    found = answer(output, dialect, driven.body)
-    if found is None:
-        return None
-    expected, message = body.expected, found.first
-    is_mended = output != "same" and (output, body.dialect) != ("openai", "openai")
-    empty = "{}" if is_mended else ""
-
-    def made_up(index):
-        return f"call_{STREAM_ID}_{index}" if is_mended else None
-
-    assert message.text == expected["text"]
-    assert message.reasoning == expected["reasoning"]
-    assert message.refusal == expected.get("refusal", "")
-    assert message.calls == [
-        call | {"arguments": call["arguments"] or empty, "id": call["id"] or made_up(index)}
-        for index, call in enumerate(body.calls)
-    ]
-    for choice, other in expected.get("other", {}).get("choices", {}).items():
-        assert found.of(int(choice)).text == other["text"]
-        assert found.of(int(choice)).finish_reason == other["finish_reason"]
-    check_end(body, found, driven.pipeline)
-    return found
-
-
-def check_end(body, found, pipeline):
-    """It failed with the upstream's words, or it is complete; cut recordings are told as cut."""
-    if body.expected.get("error"):
-        assert pipeline.outcome == "upstream_error"
-        # Some upstreams put their own words into the generic message; none may be lost.
-        assert body.error_message in json.dumps(found.error, ensure_ascii=False)
-        return
-    if body.expected.get("terminator", "") is None and body.is_cut:
-        assert pipeline.outcome == "truncated"
-        return
-    assert found.error is None
-    assert (pipeline.outcome, pipeline.failure) == ("completed", None)
-
-
 def check_native(body, found):
     """Compare what only native tells: our word for the finish, counts and model."""
     if found.finish is None or found.error is not None:
@@ -129,7 +88,7 @@ def test_a_recorded_body_is_told_in_full(body):
 
     In every output, under its own content type, under none and under a wrong one, its dialect named or found.
     """
-    for output in OUTPUTS:
+    for output in fitting(body):
         whole = drive(body, [body.body], output)
         found = check(body, output, whole)
         if output == "native":
@@ -161,7 +120,7 @@ def test_what_same_writes_says_the_same(body):
 def test_a_document_on_one_line_is_told_as_any(body):
     """With a newline behind it, it could have been the first of many lines."""
     line = json.dumps(json.loads(body.body)).encode() + b"\n"
-    for output in OUTPUTS:
+    for output in fitting(body):
         assert tell(body, [line], output) == tell(body, [body.body], output), output
 
 
@@ -170,7 +129,7 @@ def test_a_document_on_one_line_is_told_as_any(body):
 
 def known(body):
     """What the whole of *body* tells, by output."""
-    return {output: tell(body, [body.body], output) for output in OUTPUTS}
+    return {output: tell(body, [body.body], output) for output in fitting(body)}
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
@@ -185,7 +144,7 @@ def test_no_cut_is_seen(body, cuts):
 def test_byte_by_byte_is_the_same(body, thorough):
     """A read a byte, under the names and labels in turn; with CRLF for LF where line ends are framing."""
     told, steps = known(body), turns(body)
-    count = len(OUTPUTS) * len(ways(body)) if thorough else 1
+    count = len(fitting(body)) * len(ways(body)) if thorough else 1
     for _, (output, way) in zip(range(count), steps, strict=False):
         assert tell(body, bytewise(body.body), output, way) == told[output], f"{output} {way}"
     if body.framing in ("sse", "ndjson"):
@@ -205,8 +164,11 @@ def pieces(body, seed):
         yield body[start:end], pauses.get(start, 0.0)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("body", recordings(), ids=str)
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [(body, output) for body in recordings() for output in fitting(body)],
+    ids=str,
+)
 def test_pauses_and_batches_change_nothing(body, output):
     """Cut into many pieces, with pauses between them and neighbours joined: the same message."""
     choices = 1 + len(body.expected["other"].get("choices", {}))

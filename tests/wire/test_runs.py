@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from wire.driving import DONE, ROLE, STOP, Drive, chunk, line, message, usage, word
 from wire.recordings import recordings
 
+from ssegate.wire.batching import Load
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.events import Text
 from ssegate.wire.formats import make
 from ssegate.wire.framing import FRAMINGS
-from ssegate.wire.patterns import Pattern, pattern_of, stencil_of
+from ssegate.wire.patterns import Pattern, pattern_of
 from ssegate.wire.seams import Context
+from ssegate.wire.stencils import stencil_of
 
-OUTPUTS = ["native", "openai", "same"]
+OUTPUTS = ["native", "openai", "vercel", "same"]
 BATCHES = [{"batch_delay": 0.04}, {"batch_delay": None}, {"batch_delay": 0.1, "batch_size": 3}]
+HALF_LOADED = Load()
+HALF_LOADED.share = 0.5
 
 
 def driven(pieces, output, content_type, **settings):
@@ -96,7 +100,7 @@ reads = st.lists(
 )
 
 
-@given(reads, st.sampled_from(OUTPUTS), st.sampled_from(BATCHES), st.randoms())
+@given(reads, st.sampled_from(OUTPUTS), st.sampled_from([*BATCHES, {"load": HALF_LOADED}]), st.randoms())
 def test_no_text_makes_a_difference(said, output, batch, chance):
     """Quotes, escapes, halves of characters, empty texts; some frames cut in two by the network."""
     pieces = [(ROLE + word("Hello") + word(" you"), 0.1)]
@@ -144,12 +148,27 @@ def test_what_does_not_fit_goes_the_ordinary_way(other, output, place):
     assert_same(pieces, output)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_part_is_opened_by_what_was_said(batch):
+    """Frames of a new kind may be held while a run of them is tried out, which opens nothing itself."""
+    kinds = [word("a"), chunk({"reasoning_content": "b"}), chunk({"refusal": "c"})] * 3
+    pieces = [(frame, 0.002) for kind in kinds for frame in [kind] * 4]
+    call = chunk({"tool_calls": [{"index": 0, "id": "c0", "function": {"name": "f", "arguments": ""}}]})
+    parts = [
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}) for text in ('{"a":', "1}")
+    ]
+    pieces += [(frame, 0.002) for frame in [call, *parts, *[word("d")] * 4]]
+
+    assert_same([(ROLE, 0.1), *pieces, (STOP + DONE, 0.02)], "vercel", **batch)
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_most_of_a_stream_is_carried(output):
     """A run is known after two frames; odd texts do not end it."""
     pieces = [(word(f' "{n}"\n\u00e9\\'), 0.02) for n in range(100)]
+    metadata = "final" if output == "vercel" else "every"  # whose metadata is an event of its own
 
-    assert carried(driven([(ROLE, 0.1), *pieces], output, "text/event-stream")) >= 95
+    assert carried(driven([(ROLE, 0.1), *pieces], output, "text/event-stream", metadata=metadata)) >= 95
 
 
 @pytest.mark.parametrize(
@@ -221,10 +240,10 @@ def test_what_comes_between_counts_as_well():
 # Proofs
 
 
-def proven(raw, text):
+def proven(raw, text, before=b""):
     framer, dialect = FRAMINGS["sse"](1 << 20), DIALECTS["openai"]()
     dialect.decode(next(framer.feed(word("first"))))
-    return pattern_of(raw, Text(text), framer.anew(), dialect)
+    return pattern_of(raw, before, Text(text), framer.anew(), dialect)
 
 
 def test_a_pattern_is_what_surrounds_the_text():
@@ -265,11 +284,10 @@ def test_a_stencil_is_what_surrounds_text_and_metadata(name):
     """It writes what the format writes, for any text."""
     form = make(name, "auto", Context("st-1", 1))
     form.encode(Text("the first is another"), b"")
-    found = stencil_of(form.encode, Text, has_metadata=True)
+    found = stencil_of(form.encode, Text("x"), has_metadata=True)
 
     assert found is not None
-    written = found.before + b"a\\nb" + found.between + b'{"n":1}' + found.after
-    assert [written] == form.encode(Text("a\nb"), b'{"n":1}')
+    assert [found.filled(b"a\\nb", b'{"n":1}')] == form.encode(Text("a\nb"), b'{"n":1}')
 
 
 def test_no_stencil_of_what_counts():
@@ -279,4 +297,101 @@ def test_no_stencil_of_what_counts():
     def encode(event, metadata):
         return [b'data: {"n":%d,"t":"%b"}\n\n' % (next(numbers), event.text.encode())]
 
-    assert stencil_of(encode, Text, has_metadata=False) is None
+    assert stencil_of(encode, Text("x"), has_metadata=False) is None
+
+
+# What differs beside the text and says nothing
+
+
+def words(data, times=70):
+    return [(data(f" w{n}", n), 0.02) for n in range(times)]
+
+
+def padded(text, n):
+    data = message(type="content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    return data[:-3] + b" " * (n * 7 % 13) + data[-3:]
+
+
+def timed(text, n):
+    return line(created_at=f"2026-01-01T00:00:{n:02}Z", message={"content": text}, done=False)
+
+
+def obfuscated(text, n):
+    return word(text)[:-3] + b',"obfuscation":"' + b"x" * (n * 5 % 11) + b'"}\n\n'
+
+
+def dated(text, n):
+    return word(text).replace(b"1700000009", b"17000%02d" % n)
+
+
+def numbered(text, n):
+    return message(
+        type="response.output_text.delta",
+        sequence_number=n + 8,
+        item_id="i",
+        delta=text,
+        obfuscation="q" * (n % 9),
+    )
+
+
+NOISY = {
+    "padded": (padded, "text/event-stream"),
+    "timed": (timed, "application/x-ndjson"),
+    "obfuscated": (obfuscated, "text/event-stream"),
+    "dated": (dated, "text/event-stream"),
+    "numbered": (numbered, "text/event-stream"),
+}
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+@pytest.mark.parametrize(("frame", "content_type"), NOISY.values(), ids=NOISY)
+def test_what_says_nothing_does_not_end_a_run(frame, content_type, output):
+    """Padding, times and numbers; in the upstream's own form an event leaves with those of its last frame."""
+    pieces = words(frame)
+    drive = driven(pieces, output, content_type)
+
+    # Responses number what leaves anew, so its frames are none of a run.
+    assert carried(drive) >= (0 if (frame, output) == (numbered, "same") else 60)
+    for batch in BATCHES:
+        assert_same(pieces, output, content_type, **batch)
+    whole = b"".join(data for data, _ in pieces)
+    for size in (90, 700, 3000):
+        cuts = [(whole[at : at + size], 0.01) for at in range(0, len(whole), size)]
+        assert_same(cuts, output, content_type)
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+@pytest.mark.parametrize(("frame", "content_type"), NOISY.values(), ids=NOISY)
+def test_other_frames_among_noisy_ones(frame, content_type, output):
+    """What does not fit ends the run, and what was held leaves as it would have."""
+    run = words(frame, 9)
+    others = [
+        b": ping\n\n",
+        b"\n",
+        frame('a "quoted" \\ \u00e9', 77),
+        frame("x", 78)[:-2],
+        b"\n\n",
+        frame("", 79),
+    ]
+    pieces = [piece for other in others for piece in [*run, (other, 0.01), *run]]
+
+    assert_same(pieces, output, content_type)
+
+
+def test_noise_is_what_differs():
+    """A member that may differ belongs to the pattern as it is until it does."""
+    same = proven(obfuscated("ab", 3), "ab", before=obfuscated("cd", 3))
+    other = proven(obfuscated("ab", 3), "ab", before=obfuscated("cd", 4))
+
+    assert same is not None and same.shape is None
+    assert other is not None and other.shape is not None
+    assert other.cut(obfuscated("longer", 7)) == b"longer"
+    assert other.cut(obfuscated("longer", 7).replace(b'"xx', b'"x\\n')) is None
+
+
+def test_a_large_read_is_a_run_too():
+    """A run is found inside a read of many frames, and the rest of it is carried."""
+    body = ROLE + b"".join(word(f" w{n}") for n in range(3000))
+    drive = driven([(body, 0.1)], "native", "text/event-stream")
+
+    assert carried(drive) > 2000

@@ -51,8 +51,8 @@ class OpenAI(JSONDialect[Chunk]):
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[int, ToolCalls] = {}
-        self._finished: set[int] = set()
-        self._cited: set[str] = set()
+        self._finished: frozenset[int] = frozenset()
+        self._cited: frozenset[str] = frozenset()
         self._has_deltas = False  # a message that comes after them repeats them (Perplexity)
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
@@ -126,14 +126,14 @@ class OpenAI(JSONDialect[Chunk]):
         for source in (*(chunk.citations or ()), *results):
             url, title = (source, None) if isinstance(source, str) else (source.url, source.title)
             if url and url not in self._cited:
-                self._cited.add(url)
+                self._cited |= {url}
                 said.append(Citation(url, title or titles.get(url)))
 
     def _finish(self, choice: Choice, said: list[Event]) -> None:
         index = choice.index or 0
         if index in self._finished:
             return
-        self._finished.add(index)
+        self._finished |= {index}
         if index in self._calls:
             said += self._calls[index].flush()
         upstream_reason = str(choice.finish_reason)

@@ -17,16 +17,43 @@ from ssegate.wire.formats.openai import OpenAI
 from ssegate.wire.formats.replicate import Replicate
 from ssegate.wire.formats.responses import Responses
 from ssegate.wire.formats.same import SameLlamaCpp, SameOllama, SameText, SameWatsonX
+from ssegate.wire.formats.text import BareText
 from ssegate.wire.formats.tgi import TGI
+from ssegate.wire.formats.vercel import HEADERS as VERCEL_HEADERS
+from ssegate.wire.formats.vercel import Vercel
 from ssegate.wire.seams import Context, Format
 
-__all__ = ["CUSTOM", "ERRORS", "FORMATS", "SAME", "SAME_IN", "error_body", "make"]
+__all__ = [
+    "CARRYING",
+    "CUSTOM",
+    "ERRORS",
+    "FORMATS",
+    "HEADERS",
+    "OF_OWN_DIALECT",
+    "SAME",
+    "SAME_IN",
+    "error_body",
+    "make",
+]
 
 FORMATS: dict[str, Callable[[Context], Format]] = {
     "native": Native,
     "openai": OpenAI,
+    "anthropic": Anthropic,
+    "responses": Responses,
+    "vercel": Vercel,
+    "text": BareText,
 }
 """Formats by the name of the output."""
+
+CARRYING = frozenset({"openai", "anthropic", "responses"})
+"""Outputs that write the frames of the dialect of their name back as they came."""
+
+OF_OWN_DIALECT = frozenset({"anthropic", "responses"})
+"""Outputs for upstreams of their own dialect alone: what others say does not fill these formats yet."""
+
+HEADERS: dict[str, dict[str, str]] = {"vercel": VERCEL_HEADERS}
+"""What an answer in a format has beside its content type, by the format's name."""
 
 SAME: dict[str, Callable[[Context], Format]] = {
     "openai": OpenAI,

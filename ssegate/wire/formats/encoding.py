@@ -1,6 +1,9 @@
 """
 JSON and UTF-8 as every format writes them: on one line, valid whatever the upstream said.
 
+One line for those, too, who split lines as Unicode does (httpx's ``iter_lines``, Python's ``splitlines``):
+U+0085, U+2028 and U+2029 are written as escapes.
+
 msgspec refuses lone surrogate halves, which JSON can say and UTF-8 cannot. Deltas have been mended before
 they come here; names, ids and messages have not, so each encoder replaces halves where msgspec gives up.
 """
@@ -11,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "SSE", "encoded", "quoted", "sse_event", "with_key"]
+__all__ = ["DONE", "SSE", "compact", "encoded", "quoted", "sse_event", "utf8", "with_key"]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
+
+_LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
 
 DONE = b"data: [DONE]\n\n"
 
@@ -25,17 +30,37 @@ _encode = msgspec.json.Encoder().encode
 def quoted(text: str) -> bytes:
     """Return *text* as a JSON string."""
     try:
-        return _encode(text)
+        data = _encode(text)
     except UnicodeEncodeError:
-        return _encode(_whole(text))
+        data = _encode(_whole(text))
+    # Whatever ends a line is not printable: 0.02 µs, against 0.4 µs for looking in the bytes.
+    return data if text.isascii() or text.isprintable() else _on_one_line(data)
+
+
+def utf8(text: str) -> bytes:
+    """Return *text* as it is, not as JSON."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _whole(text).encode()
 
 
 def encoded(value: dict[str, Any]) -> bytes:
     """Return *value* as JSON; its strings may hold anything."""
     try:
-        return _encode(value)
+        data = _encode(value)
     except UnicodeEncodeError:
-        return _encode(_mended(value))
+        data = _encode(_mended(value))
+    return data if data.isascii() else _on_one_line(data)
+
+
+def compact(document: str) -> bytes | None:
+    """Return a JSON *document* on one line, each number as it was written; None if it is no JSON."""
+    try:
+        data = msgspec.json.format(document.encode(), indent=-1)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    return data if data.isascii() else _on_one_line(data)
 
 
 def with_key(document: bytes, key: bytes, value: bytes) -> bytes:
@@ -58,6 +83,12 @@ def sse_event(data: bytes, event: str = "", id: str = "") -> bytes:
     if event:
         head += b"event: %b\n" % event.encode()
     return b"%bdata: %b\n\n" % (head, data.replace(b"\n", b"\ndata: "))
+
+
+def _on_one_line(data: bytes) -> bytes:
+    for end, escape in _LINE_ENDS:
+        data = data.replace(end, escape)
+    return data
 
 
 def _whole(text: str) -> str:

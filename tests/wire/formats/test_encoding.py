@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssegate.wire.formats.encoding import encoded, quoted, sse_event, with_key
+from ssegate.wire.formats.encoding import compact, encoded, quoted, sse_event, with_key
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -19,6 +19,41 @@ def test_any_string_becomes_json(text):
 
     assert "\n" not in written
     assert json.loads(written) == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@given(st.text(st.sampled_from("a’語 \x85\u2028\u2029\n\u3000")))
+def test_no_string_ends_a_line(text):
+    """Who splits lines as Unicode does, by httpx's ``iter_lines``, find one line and the same text."""
+    for written in (quoted(text), encoded({text: [text]})):
+        assert len(written.decode().splitlines()) == 1
+
+    assert json.loads(quoted(text)) == text
+    assert json.loads(encoded({text: [text]})) == {text: [text]}
+
+
+@given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 1]))
+@settings(max_examples=30)
+def test_a_document_is_put_on_one_line(document, indent):
+    """Pretty or not, whatever its strings hold, it says the same."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+
+    written = compact(text)
+
+    assert len(written.decode().splitlines()) == 1
+    assert json.loads(written) == document
+
+
+def test_numbers_stay_as_they_are_written():
+    """An id of twenty digits, a price of 1.50: who reads them decides what they are."""
+    assert compact('{"a": 12345678901234567890,\n "b": [1.50, 1E2]}') == (
+        b'{"a":12345678901234567890,"b":[1.50,1E2]}'
+    )
+
+
+@pytest.mark.parametrize("document", ["", "{", '{"a":NaN}', "{} {}", '"\ud83d"', "[" * 100_000])
+def test_what_is_no_json_is_not_put_on_a_line(document):
+    """Nothing is guessed."""
+    assert compact(document) is None
 
 
 def test_objects_are_mended_at_any_depth():
