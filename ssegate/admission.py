@@ -12,10 +12,11 @@ from math import ceil
 
 from ssegate.config import Route
 from ssegate.estimate import expected_input, expected_output
-from ssegate.exchange import Exchange
+from ssegate.exchange import Exchange, World
 from ssegate.keys import counted
 from ssegate.limits import Dimension, Limit, Store, StoreDown, Verdict
 from ssegate.limits.headers import rate_headers, refusal_headers, refusal_words
+from ssegate.quota import Quota
 from ssegate.report import RequestReport, StreamReport
 from ssegate.request import Plan
 from ssegate.wire.errors import ClientError
@@ -31,6 +32,8 @@ _WORDS = {"requests": "requests", "streams": "streams"}
 """What a refusal is about, in the words of the error's type; the rest is about tokens."""
 
 _BILLION = 10**9
+_UNREAD_INPUT = 1
+"""Tokens of a body that was not read (a file, compressed): what the upstream reports will tell."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,8 @@ class Admission:
     """Of the model that was asked for."""
 
     price_of: Callable[[str | None], Price | None]
+    quota: Quota | None = None
+    """Where a stream is to end when its tokens are used up."""
 
     @property
     def counts_tokens(self) -> bool:
@@ -68,7 +73,7 @@ class Admission:
         self._settle(usage, model)
 
     def undo(self) -> None:
-        """Give everything back: the request was refused after all."""
+        """Give everything back, if it has not been settled: the request was not sent after all."""
         self.store.settle(self.verdict, dict.fromkeys(("requests", *_of(0, 0, 0)), 0))
 
     def _settle(self, usage: Usage, model: str | None) -> None:
@@ -79,7 +84,10 @@ class Admission:
         )
         price = self.price_of(model) or self.price
         cost = 0 if price is None else _billionths(price, spent)
-        self.store.settle(self.verdict, _of(spent.input_tokens or 0, spent.output_tokens or 0, cost))
+        actual = _of(spent.input_tokens or 0, spent.output_tokens or 0, cost)
+        if self.quota is not None:
+            self.quota.settle(actual)
+        self.store.settle(self.verdict, actual)
 
 
 async def admit(exchange: Exchange, route: Route, planned: Plan, store: Store, decided: Decided) -> Admission:
@@ -90,21 +98,18 @@ async def admit(exchange: Exchange, route: Route, planned: Plan, store: Store, d
         ClientError: ``rate_limit_exceeded`` with the time to wait; ``forbidden``, a budget cannot be held as
             the model has no price; ``overloaded``, the store does not answer and nothing goes without it.
     """
-    rules, key = exchange.world.rules, exchange.key
+    rules, key, world = exchange.world.rules, exchange.key, exchange.world
     limited = rules.dimensions(key, route)
-    tokens_in = tokens_out = cost = 0
-    price = None
-    if planned.json is not None and limited - _WORDS.keys():
-        tokens_in, tokens_out = expected_input(planned.body or b""), expected_output(planned.json)
-        price = exchange.world.price_of(planned.model)
-        if price is not None:
-            cost = _billionths(price, Usage(tokens_in, tokens_out))
-        elif planned.model is not None and "cost" in limited:
-            raise ClientError("forbidden", "a budget is in force, and this model has no price")
+    expected, price = Usage(0, 0), None
+    if limited - _WORDS.keys():
+        expected = _expected(planned)
+        price = _price(world, planned.model, expected, is_needed="cost" in limited)
+    tokens_in, tokens_out = expected.input_tokens or 0, expected.output_tokens or 0
+    cost = 0 if price is None else _billionths(price, expected)
     units = _of(tokens_in, tokens_out, cost) | {"requests": 1, "streams": int(planned.wants_stream)}
     buckets = rules.buckets(_who(exchange), key, route, units)
     if not buckets:
-        return Admission(store, Verdict([]), tokens_in, tokens_out, price, exchange.world.price_of)
+        return Admission(store, Verdict([]), tokens_in, tokens_out, price, world.price_of)
     try:
         verdict = await store.take(buckets)
     except StoreDown:
@@ -116,7 +121,42 @@ async def admit(exchange: Exchange, route: Route, planned: Plan, store: Store, d
         decided(route.name, name, verdict.refused.limit.dimension, False)
         raise _refusal(verdict, verdict.refused.limit)
     decided(route.name, name, "-", True)
-    return Admission(store, verdict, tokens_in, tokens_out, price, exchange.world.price_of)
+    admission = Admission(store, verdict, tokens_in, tokens_out, price, world.price_of)
+    if world.config.limits.cuts and admission.counts_tokens:
+        input_cost = 0 if price is None else _billionths(price, Usage(tokens_in, 0))
+        token_cost = 0.0 if price is None else price.output * _BILLION / 1e6
+        admission.quota = Quota(
+            store,
+            verdict,
+            _of(tokens_in, 0, input_cost),
+            token_cost,
+            lambda dimension: decided(route.name, name, dimension, False),
+        )
+    return admission
+
+
+def _expected(planned: Plan) -> Usage:
+    """Return what the request may take at most, as far as anybody knows."""
+    if planned.body is None:
+        return Usage(_UNREAD_INPUT, expected_output({}))
+    if not planned.body:
+        return Usage(0, 0)
+    return Usage(expected_input(planned.body), expected_output(planned.json or {}))
+
+
+def _price(world: World, model: str | None, usage: Usage, *, is_needed: bool) -> Price | None:
+    """
+    Return what *model* costs; where a budget needs a price and no model is named, the dearest there is.
+
+    Raises:
+        ClientError: ``forbidden``, the model has no price, and without one no budget can be held.
+    """
+    price = world.price_of(model)
+    if price is None and is_needed:
+        if model is not None:
+            raise ClientError("forbidden", "a budget is in force, and this model has no price")
+        price = max((known for _, known in world.prices), key=lambda known: known.cost(usage))
+    return price
 
 
 def _refusal(verdict: Verdict, limit: Limit) -> ClientError:

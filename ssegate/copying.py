@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
@@ -16,10 +17,30 @@ from ssegate.upstream import read
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 
-__all__ = ["Copy"]
+__all__ = ["Copy", "Kept"]
 
 _MAX_KEPT = 4 << 20
 """Bytes of a body that are kept for who wants to read them."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """A body that was passed on, for who wants to read its usage; empty where it is too long to be kept."""
+
+    content_type: str = ""
+    body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def may_tell(self) -> bool:
+        """The body is of a kind that may tell a usage: JSON, or events of any framing."""
+        return "json" in self.content_type or "event" in self.content_type
+
+    def add(self, data: bytes, total: int) -> None:
+        """Keep *data*, with which *total* bytes have come."""
+        if total > _MAX_KEPT:
+            self.body.clear()
+        elif self.may_tell:
+            self.body += data
 
 
 class Copy:
@@ -31,7 +52,7 @@ class Copy:
     connection: no part of a body must look whole.
 
     Args:
-        kept: Gets a copy of the body's beginning.
+        kept: Gets a copy of the body.
 
     Attributes:
         sent: Bytes of the body given to the client's connection.
@@ -45,7 +66,7 @@ class Copy:
         *,
         idle: float | None,
         write: float | None,
-        kept: bytearray | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.sent = 0
         self.failure: Failure | None = None
@@ -72,8 +93,8 @@ class Copy:
             data = first or await self._next()
             while data:
                 self.sent += len(data)
-                if self._kept is not None and self.sent <= _MAX_KEPT:
-                    self._kept += data
+                if self._kept is not None:
+                    self._kept.add(data, self.sent)
                 await answer.write(data)
                 data = await self._next()
         except UpstreamError as error:

@@ -257,6 +257,7 @@ def _listeners(config: Config) -> dict[str, object]:
         "listen": config.listen,
         "admin": None if config.admin is None else config.admin.listen,
         "store": config.store,
+        "on_store_error": config.on_store_error,
         "tls": config.tls is not None,
     }
 

@@ -24,6 +24,8 @@ MAX_KEY_LENGTH = 512
 """Bytes; no key is longer, and no more of what is shown is read."""
 
 _HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+_MAX_SHOWN = 8
+"""So many are looked at: a client shows one or two, and each costs a comparison with every key there is."""
 
 
 class Keys:
@@ -60,7 +62,9 @@ def shown_keys(headers: CIMultiDictProxy[str], query_key: str | None) -> list[st
             shown.append(token.strip())
     for name in _HEADERS:
         shown += headers.getall(name, ())
-    return shown if query_key is None else [*shown, query_key]
+    if query_key is not None:
+        shown.append(query_key)
+    return shown[:_MAX_SHOWN]
 
 
 def may_use(key: Key, path: str) -> bool:

@@ -13,10 +13,9 @@ from ssegate import passing
 from ssegate.booking import upstream_request_id
 from ssegate.config import Route
 from ssegate.connection import Connection
-from ssegate.copying import Copy
+from ssegate.copying import Copy, Kept
 from ssegate.exchange import Exchange
 from ssegate.report import RequestReport
-from ssegate.request import is_labelled_json
 from ssegate.upstream import Call, Upstreams
 from ssegate.wire.errors import UpstreamError, classified
 from ssegate.wire.events import Failure
@@ -31,13 +30,13 @@ async def pass_through(
     upstreams: Upstreams,
     report: RequestReport,
     *,
-    kept: bytearray | None = None,
+    kept: Kept | None = None,
 ) -> StreamResponse:
     """
     Send *call*, give the client what comes back, and write into *report* how it went.
 
     Args:
-        kept: Gets the body of a JSON answer, if it is not too long, as somebody wants to read its usage.
+        kept: Gets the answer's body, as somebody wants to read its usage.
 
     Raises:
         asyncio.CancelledError, ConnectionError: The client has gone or was cut; the upstream is closed.
@@ -58,7 +57,7 @@ async def _passed(
     call: Call,
     upstreams: Upstreams,
     report: RequestReport,
-    kept: bytearray | None,
+    kept: Kept | None,
 ) -> StreamResponse:
     try:
         response = await _asked(call, upstreams, route.timeouts.total)
@@ -84,7 +83,7 @@ async def _answered(
     route: Route,
     response: ClientResponse,
     report: RequestReport,
-    kept: bytearray | None,
+    kept: Kept | None,
 ) -> StreamResponse:
     report.upstream_status = response.status
     report.upstream_request_id = upstream_request_id(response)
@@ -98,8 +97,8 @@ async def _answered(
     headers.setdefault("X-Request-ID", exchange.request_id)
     answer = await passing.send_head(request, response.status, response.reason, headers)
     report.status = response.status
-    if not is_labelled_json(response.headers.get("Content-Type")):
-        kept = None
+    if kept is not None:
+        kept.content_type = response.headers.get("Content-Type", "").lower()
     copy = Copy(request, response, idle=timeouts.idle, write=timeouts.write, kept=kept)
     connection = request.protocol
     assert isinstance(connection, Connection)

@@ -25,6 +25,7 @@ from ssegate.booking import Identity, row, stream_report
 from ssegate.copying import Copy
 from ssegate.inlet import Inlet
 from ssegate.outlet import Outlet
+from ssegate.quota import Quota
 from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body
 from ssegate.wire.errors import UpstreamError
@@ -75,9 +76,12 @@ class Relay:
         call: Call,
         soon: Soon,
         book: Callable[[StreamReport], None],
+        quota: Quota | None = None,
     ) -> None:
         self._request, self._terms, self._pipeline = request, terms, pipeline
-        self._book = book
+        self._book, self._quota = book, quota
+        if quota is not None:
+            quota.watch(lambda: pipeline.stats.total_usage().output_tokens or 0, self.end)
         loop = asyncio.get_running_loop()
         self._loop, self._now = loop, loop.time
         self._inlet, self._outlet = Inlet(upstreams, call), Outlet(request)
@@ -266,6 +270,8 @@ class Relay:
         if self._pipeline.outcome is None and outlet.answer is not None:
             if out:
                 outlet.write(out)
+                if self._quota is not None:
+                    self._quota.wrote(len(out))
             return
         if self._is_foreign:
             self._inlet.pause()

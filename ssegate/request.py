@@ -7,10 +7,11 @@ so numbers and keys unknown to the gate come through unharmed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -25,6 +26,7 @@ __all__ = [
     "accepts_json",
     "forward_headers",
     "is_labelled_json",
+    "path_model",
     "plan",
     "read_json",
     "request_model",
@@ -73,6 +75,9 @@ _STREAM_SUFFIXES = (
 )
 _STREAMS_UNASKED = ("/api/chat", "/api/generate")
 """Ollama streams unless told not to."""
+
+_MODEL_IN_PATH = re.compile(r"/models/([^/:]+):|/(?:model|deployments)/([^/]+)/")
+"""``/models/NAME:generateContent``, ``/model/NAME/converse``, ``/deployments/NAME/chat/completions``."""
 
 _LLM_SUFFIXES = (
     "/chat/completions",
@@ -168,6 +173,12 @@ def request_model(body: JSONObject | None) -> str | None:
     return None if body is None else _string(body.get("model"))
 
 
+def path_model(url: str) -> str | None:
+    """Return the model that the path of *url* names, as Gemini, Bedrock and Azure have it."""
+    found = _MODEL_IN_PATH.search(url.partition("?")[0])
+    return None if found is None else unquote(found[1] or found[2])
+
+
 def plan(
     route: Route,
     method: str,
@@ -201,7 +212,7 @@ def plan(
     edited, wants_usage = _edit(route, body, route.target(path), wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    model = request_model(edited)
+    model = request_model(edited) or path_model(url)
     return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model, json=edited)
 
 
@@ -214,19 +225,20 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
     built = _decode_object(msgspec.json.encode(_filled(route.from_prompt.body, prompt)))
     wanted = _asked(query, body) != _FALSE
     edited, wants_usage = _edit(route, built, route.target(path), wanted)
+    url = _target(route, path, query, wanted, hides_key=True)
     if not wanted:
         # Said aloud, because some upstreams stream unless they are told not to.
         edited["stream"] = _FALSE
     return Plan(
         wants_stream=wanted,
         method="POST",
-        url=_target(route, path, query, wanted, hides_key=True),
+        url=url,
         body=msgspec.json.encode(edited),
         output=resolved_output(route, method, path, query),
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
-        model=request_model(edited),
+        model=request_model(edited) or path_model(url),
         json=edited,
     )
 

@@ -25,10 +25,12 @@ from ssegate.booking import Identity
 from ssegate.client_body import check_size, pieces, read_body
 from ssegate.config import Route
 from ssegate.connection import Connection
+from ssegate.copying import Kept
 from ssegate.decoding import usage_of
 from ssegate.exchange import Exchange, World
 from ssegate.keys import counted, may_use, shown_keys
 from ssegate.limits import Bucket, MemoryStore, RateLimit, Store
+from ssegate.limits.headers import refusal_headers
 from ssegate.logs import log_request, log_stream
 from ssegate.metrics import Metrics
 from ssegate.passage import pass_through
@@ -178,7 +180,8 @@ class DataPort:
             verdict = self._wrong_keys.take_now([wrong])
             if verdict.is_allowed:
                 raise ClientError("unauthorized", "a valid key is needed", {"WWW-Authenticate": "Bearer"})
-            error = ClientError("rate_limit_exceeded", "too many requests without a valid key")
+            said = "too many requests without a valid key"
+            error = ClientError("rate_limit_exceeded", said, refusal_headers(verdict))
             error.failure.retry_after = str(-(-verdict.wait_ms // 1000))
             raise error
         exchange.key = key
@@ -209,18 +212,19 @@ class DataPort:
         context = Context(
             stream_id, int(time.time()), planned.wants_usage, completions=_is_legacy(exchange.path)
         )
-        relay = Relay(
-            request,
-            _terms(exchange, route, stream_id),
-            Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
-            shared.upstreams,
-            _call(exchange, route, planned),
-            self._soon,
-            partial(self._book, admission),
-        )
         try:
+            relay = Relay(
+                request,
+                _terms(exchange, route, stream_id),
+                Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
+                shared.upstreams,
+                _call(exchange, route, planned),
+                self._soon,
+                partial(self._book, admission),
+                admission.quota,
+            )
             shared.streams.add(relay)
-        except ClientError:  # somebody was faster while the limits were asked
+        except BaseException:  # somebody was faster with this id while the limits were asked
             admission.undo()
             raise
         exchange.is_booked = True
@@ -265,10 +269,10 @@ class DataPort:
 
     async def _pass(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         """Pass a request for which no stream was wanted through, and its answer back as it is."""
-        admission = await self._admit(exchange, route, planned)
         report = exchange.report()
         call = _call(exchange, route, planned)
-        kept = bytearray() if admission.counts_tokens else None
+        admission = await self._admit(exchange, route, planned)
+        kept = Kept() if admission.counts_tokens else None
         try:
             return await pass_through(exchange, route, call, self._shared.upstreams, report, kept=kept)
         except (asyncio.CancelledError, ConnectionError):
@@ -278,9 +282,11 @@ class DataPort:
                     report.status = CODES[report.code].status
             raise
         finally:
-            usage, model = usage_of(bytes(kept), route.upstream.dialect) if kept else (Usage(), None)
-            admission.settle_passed(report, usage, model)
-            self._book_request(exchange, report)
+            try:
+                admission.settle_passed(report, *_found_usage(kept, route))
+            finally:
+                admission.undo()
+                self._book_request(exchange, report)
 
     # ---- refusals ------------------------------------------------------------------------------
 
@@ -299,6 +305,12 @@ class DataPort:
         report.duration = asyncio.get_running_loop().time() - exchange.began_at
         self._shared.metrics.request_ended(report)
         log_request(report)
+
+
+def _found_usage(kept: Kept | None, route: Route) -> tuple[Usage, str | None]:
+    if kept is None or not kept.body:
+        return Usage(), None
+    return usage_of(bytes(kept.body), route.upstream.dialect, kept.content_type)
 
 
 def _call(exchange: Exchange, route: Route, planned: Plan) -> Call:

@@ -22,6 +22,7 @@ FLOORS: dict[str, float] = {
     "relay": 4,
     "passage": 4,
     "admission": 4,
+    "quota": 3.5,
     "simulate": 4,
     "exchange": 3.6,  # what it says of limits is laid over what the upstream says
     "client_body": 3.5,

@@ -160,6 +160,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     counting.keys_differ,
     counting.costs_have_prices,
     counting.counting_has_limits,
+    counting.cutting_has_tokens,
     counting.stores_can_be_used,
     outside.urls_are_bases,
     outside.paths_have_one_version,

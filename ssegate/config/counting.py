@@ -14,7 +14,15 @@ from ssegate.config.draft import Draft
 from ssegate.config.problems import Path, Problem
 from ssegate.config.unbuilt import limits_anything
 
-__all__ = ["costs_have_prices", "counting_has_limits", "keys_differ", "stores_can_be_used"]
+__all__ = [
+    "costs_have_prices",
+    "counting_has_limits",
+    "cutting_has_tokens",
+    "keys_differ",
+    "stores_can_be_used",
+]
+
+_OFF = (None, False, "off")
 
 
 def keys_differ(draft: Draft) -> Iterator[Problem]:
@@ -29,7 +37,7 @@ def keys_differ(draft: Draft) -> Iterator[Problem]:
 def costs_have_prices(draft: Draft) -> Iterator[Problem]:
     """Where nothing has a price, no budget is ever used up."""
     for path, limits in _sections(draft.tree):
-        if limits.get("cost") not in (None, False, "off") and not draft.tree.get("prices"):
+        if limits.get("cost") not in _OFF and not draft.tree.get("prices"):
             yield Problem((*path, "cost"), "needs `prices`: without them nothing costs anything")
 
 
@@ -39,6 +47,18 @@ def counting_has_limits(draft: Draft) -> Iterator[Problem]:
     by = said.get("by", "key") if isinstance(said, dict) else "key"
     if by != "key" and not any(limits_anything(limits) for _, limits in _sections(draft.tree)):
         yield Problem(("limits", "by"), "does nothing: there is no limit (such as `requests: 60/minute`)")
+
+
+def cutting_has_tokens(draft: Draft) -> Iterator[Problem]:
+    """Where no tokens are limited, none are ever used up."""
+    said = draft.tree.get("limits")
+    cuts = isinstance(said, dict) and said.get("on_exhausted") == "cut"
+    counted = {
+        name for _, limits in _sections(draft.tree) for name, rate in limits.items() if rate not in _OFF
+    }
+    if cuts and not counted & {"tokens", "output_tokens", "cost"}:
+        said_so = "does nothing: there is no limit on tokens (such as `tokens: 200000/minute`)"
+        yield Problem(("limits", "on_exhausted"), said_so)
 
 
 def stores_can_be_used(draft: Draft) -> Iterator[Problem]:

@@ -39,7 +39,6 @@ _dialect_name = _not_among(DialectName, BUILT_DIALECTS)
 
 # `*` stands for every key or index.
 _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
-    (("limits", "on_exhausted"), lambda value: value == "cut", "cutting streams is"),
     (("upstreams", "*", "dialect"), _dialect_name, "this dialect is"),
 )
 _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (

@@ -67,6 +67,8 @@ _CONNECTIONS = 16
 """Each is busy for a third of a millisecond a decision."""
 
 _BATCH = 200
+"""Changes told in one script: the server does nothing else meanwhile."""
+
 _MAX_OWED = 100_000
 _NEVER = float("-inf")
 _PREFIX = "ssegate:{limits}:"
@@ -113,7 +115,7 @@ class RedisStore:
         """Of this replica's open streams: the lease and its buckets."""
 
         self._owed: deque[_Debt] = deque(maxlen=_MAX_OWED)
-        self._writing: set[asyncio.Task[bool]] = set()
+        self._writing: set[asyncio.Task[Any]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._is_wanted = asyncio.Event()
         self._complained_at = _NEVER
@@ -140,6 +142,22 @@ class RedisStore:
         """Take from all *buckets* or from none."""
         if not self.is_up:
             return self._take_alone(buckets)
+        task = asyncio.get_running_loop().create_task(self._take_shared(buckets), name="take in redis")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The client has left, and what was taken for it must come back.
+            task.add_done_callback(self._undo)
+            self._writing.add(task)
+            raise
+
+    def _undo(self, task: asyncio.Task[Verdict]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            verdict = task.result()
+            self.settle(verdict, {hold.bucket.limit.dimension: 0 for hold in verdict.holds})
+
+    async def _take_shared(self, buckets: Sequence[Bucket]) -> Verdict:
         lease = secrets.token_hex(8)
         args: list[str | int] = [lease, EXPIRY * TICKS_PER_SECOND]
         for bucket in buckets:
@@ -168,7 +186,7 @@ class RedisStore:
 
     async def written(self) -> None:
         """Wait until the server has been told what was settled before, or does not answer."""
-        if self._writing:
+        while self._writing:
             await asyncio.wait(self._writing)
 
     # ---- alone ---------------------------------------------------------------------------------
@@ -248,10 +266,9 @@ class RedisStore:
     async def beat(self) -> None:
         """Say that this replica lives and what it has open; if the server answers, it is up."""
         pairs = [(key, lease) for lease, keys in self._leases.items() for key in keys]
-        keys = [_REPLICAS, *(key for key, _ in pairs)]
-        args: list[str | int] = [self._name, EXPIRY * TICKS_PER_SECOND, *(lease for _, lease in pairs)]
         try:
-            self.replicas, self.rank = await self._run("beat", self._beat, keys, args)
+            for at in range(0, max(1, len(pairs)), _BATCH):
+                await self._beat_for(pairs[at : at + _BATCH])
         except StoreDown:
             return
         # Streams that have ended meanwhile must not have been opened again.
@@ -261,6 +278,11 @@ class RedisStore:
             self.is_up = True
             if self._complained_at != _NEVER:
                 _log.warning("the limit store answers")
+
+    async def _beat_for(self, pairs: Sequence[tuple[str, str]]) -> None:
+        keys = [_REPLICAS, *(key for key, _ in pairs)]
+        args: list[str | int] = [self._name, EXPIRY * TICKS_PER_SECOND, *(lease for _, lease in pairs)]
+        self.replicas, self.rank = await self._run("beat", self._beat, keys, args)
 
     async def _write(self) -> bool:
         """Tell the server what is owed; return whether it knows all of it now."""

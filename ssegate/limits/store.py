@@ -112,9 +112,9 @@ def corrections(verdict: Verdict, actual: Actual) -> list[tuple[Hold, int]]:
         dimension = hold.bucket.limit.dimension
         units = 0 if dimension == "streams" else actual.get(dimension, hold.units)
         if units != hold.units:
-            changes.append((hold, min(units, _MOST) - hold.units))
+            changes.append((hold, max(0, min(units, _MOST)) - hold.units))
     return changes
 
 
 _MOST = 2**40
-"""No request uses more, whatever an upstream reports."""
+"""No request uses more, and none less than nothing, whatever an upstream reports."""

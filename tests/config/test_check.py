@@ -257,7 +257,6 @@ def test_keys_or_limits_guard_a_credential():
 @pytest.mark.parametrize(
     ("extra", "path", "what"),
     [
-        ("limits: {requests: 1/second, on_exhausted: cut}", "limits.on_exhausted", "cutting streams is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
         ("defaults: {upstream: [a]}", "defaults.upstream", "failover over a list of upstreams is"),
     ],
@@ -474,6 +473,7 @@ def test_a_command_line_has_the_same_checks(options, message):
         "keys: [{name: a, value: b}]",
         "limits: {by: ip, requests: [10/second, 1000/hour], streams: 5}",
         "limits: {by: 'header:X-User'}\ndefaults: {limits: {global: {tokens: 1/day}}}",
+        "limits: {on_exhausted: cut}\nkeys: [{name: a, value: b, limits: {tokens: 1/day}}]",
         "limits: {by: ip}\nkeys: [{name: a, value: b, limits: {requests: 1/day}}]",
         "limits: {cost: [5.00/day, 100 per month], tokens: 9/day}\nprices: {m: {input: 1, output: 1}}",
         "store: rediss://:secret@localhost:6379/0\non_store_error: deny",
@@ -487,6 +487,10 @@ def test_keys_and_limits_that_count_are_fine(text):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        (
+            "limits: {on_exhausted: cut, requests: 1/day}",
+            "limits.on_exhausted: does nothing: there is no limit",
+        ),
         ("limits: {by: ip}", "limits.by: does nothing: there is no limit (such as `requests: 60/minute`)"),
         ("limits: {by: 'header:X-User', requests: off}", "limits.by: does nothing: there is no limit"),
         ("on_store_error: deny", "on_store_error: does nothing without a shared store: `store: redis://…`"),

@@ -9,9 +9,31 @@ from typing import Any
 
 from aiohttp import web
 
-from .asking import Served, Upstream, serving
+from .asking import CHAT, Answer, Served, Upstream, ask, serving
 
-__all__ = ["Worker", "usage"]
+__all__ = ["BODY", "Worker", "chat", "config", "left", "usage"]
+
+BODY = {"model": "gpt-4o", "stream": True, "max_tokens": 50, "messages": []}
+
+
+def config(worker: Worker, limits: str, more: str = "", route: str = "") -> str:
+    """Return a configuration with these *limits* and one route to *worker*."""
+    return f"""
+        limits: {limits}
+        {more}
+        upstreams: {{up: {{url: "{worker.upstream.url}"}}}}
+        routes: [{{path: /*{route}}}]
+        """
+
+
+async def chat(running: Any, body: Any = BODY, path: str = CHAT, **rest: Any) -> Answer:
+    """Ask for a chat completion."""
+    return await ask(running.url, path, body, **rest)
+
+
+def left(answer: Answer, what: str = "tokens") -> int:
+    """Return what *answer* says is left."""
+    return int(answer.headers[f"x-ratelimit-remaining-{what}"])
 
 
 def usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
@@ -31,13 +53,17 @@ class Worker:
     Attributes:
         usage: What it reports; None: nothing.
         status: Of its answers.
+        words: How many tokens a stream has.
         go: Streams wait for it before their end.
+        breaks: Streams break off there.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = usage(10, 5)
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.words = 1
+        self.breaks = False
         self.go = asyncio.Event()
         self.go.set()
         self.upstream: Upstream
@@ -76,7 +102,14 @@ class Worker:
             {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello"}}]}
         ]
         await self._write(answer, head, chunks)
+        for _ in range(1, self.words):
+            await self._write(answer, head, [{"choices": [{"index": 0, "delta": {"content": " w"}}]}])
+            await asyncio.sleep(0)
         await self.go.wait()
+        if self.breaks:
+            assert request.transport is not None
+            request.transport.abort()
+            return answer
         ends: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
         if self.usage is not None:
             ends.append({"choices": [], "usage": self.usage})

@@ -10,35 +10,17 @@ from typing import Any
 
 import pytest
 
-from .asking import CHAT, Answer, ask, connected, error_of
+from .asking import CHAT, ask, connected, error_of
 from .leaks import outcomes
-from .limited import Worker, usage
+from .limited import BODY, Worker, chat, config, left, usage
 
 MESSAGES = "/v1/messages"
-BODY = {"model": "gpt-4o", "stream": True, "max_tokens": 50, "messages": []}
 
 
 @pytest.fixture
 async def worker(nothing_left_open: None) -> AsyncIterator[Worker]:
     async with Worker() as worker:
         yield worker
-
-
-def config(worker: Worker, limits: str, more: str = "", route: str = "") -> str:
-    return f"""
-        limits: {limits}
-        {more}
-        upstreams: {{up: {{url: "{worker.upstream.url}"}}}}
-        routes: [{{path: /*{route}}}]
-        """
-
-
-async def chat(running: Any, body: Any = BODY, path: str = CHAT, **rest: Any) -> Answer:
-    return await ask(running.url, path, body, **rest)
-
-
-def left(answer: Answer, what: str = "tokens") -> int:
-    return int(answer.headers[f"x-ratelimit-remaining-{what}"])
 
 
 async def test_a_refusal_says_when_to_come_again(gate: Any, worker: Worker):
