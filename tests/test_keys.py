@@ -70,6 +70,12 @@ def test_all_five_places_are_looked_at():
     assert shown_keys(CIMultiDictProxy(CIMultiDict(headers)), "5") == ["1", "2", "3", "4", "5"]
 
 
+def test_no_more_keys_are_looked_at_than_a_client_shows():
+    """Each costs a comparison with every key there is."""
+    headers = [("x-api-key", str(number)) for number in range(1000)]
+    assert len(shown_keys(CIMultiDictProxy(CIMultiDict(headers)), "last")) == 8
+
+
 @pytest.mark.parametrize(
     ("routes", "path", "may"),
     [

@@ -165,6 +165,9 @@ class RedisStore:
         try:
             answer = await self._run("take", self._take, [_PREFIX + b.key for b in buckets], args)
         except StoreDown:
+            # If the script runs late, nobody holds what it opens.
+            opened = (b.key for b in buckets if isinstance(b.limit, StreamLimit))
+            self._owed += [_Debt(_PREFIX + key, StreamLimit(0), -1, lease=lease) for key in opened]
             return self._take_alone(buckets)
         verdict = _verdict(buckets, answer)
         if verdict.is_allowed:

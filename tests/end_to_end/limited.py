@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from contextlib import AsyncExitStack
 from typing import Any
@@ -83,7 +84,8 @@ class Worker:
         await self._stack.aclose()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = json.loads(self.requests[-1].body or b"{}")
+        body = self.requests[-1].body or b"{}"
+        asked = json.loads(gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body)
         if self.status != 200:
             return web.json_response({"error": {"message": "no"}}, status=self.status, headers=self.headers)
         if not asked.get("stream"):

@@ -247,6 +247,47 @@ async def test_a_share_does_not_begin_full(own_redis: RedisServer):
         assert await admitted(store, streams(2), of=5) == 1
 
 
+async def test_a_stream_that_got_no_answer_holds_no_place(own_redis: RedisServer):
+    """The server may run late what was asked of it; the place that this opened is closed again."""
+    async with store_of(own_redis) as store, store_of(own_redis) as other:
+        own_redis.send(signal.SIGSTOP)
+        alone = await store.take([streams(2)])
+        assert alone.is_alone and alone.is_allowed
+        own_redis.send(signal.SIGCONT)
+        await until(lambda: store.is_up and other.is_up)
+
+        assert await admitted(other, streams(2), of=5) == 1
+
+
+async def test_a_client_that_leaves_while_it_is_decided_takes_nothing(own_redis: RedisServer):
+    """The answer came too late for it, and all that was taken comes back."""
+    async with store_of(own_redis, budget=10) as store:
+        assert (await store.take([requests(100, "hour")])).is_allowed
+        own_redis.send(signal.SIGSTOP)
+        asked = asyncio.create_task(store.take([requests(100, "hour"), budget(100, 70), streams(1)]))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait({asked})
+        own_redis.send(signal.SIGCONT)
+        await store.written()
+
+        verdict = await store.take([requests(100, "hour"), budget(100, 100), streams(1)])
+        assert asked.cancelled() and verdict.is_allowed
+        assert verdict.holds[0].remaining == 98
+
+
+async def test_many_open_streams_are_kept_alive(redis_server: RedisServer):
+    """More than fit into one script; after 30 s without the others' signs all are still open."""
+    engine = RedisEngine(redis_server)
+    await engine.start()
+    assert await admitted(engine.store, streams(450), of=450) == 450
+    for _ in range(4):
+        engine.move(10 * TICKS_PER_SECOND)
+        await engine.store.beat()
+    assert not (await engine.take(streams(450))).is_allowed
+    await engine.stop()
+
+
 async def test_a_budget_holds_through_a_failure(own_redis: RedisServer):
     """What was spent while the server was frozen is written when it is back."""
     async with store_of(own_redis) as store, store_of(own_redis) as other:

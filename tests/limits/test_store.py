@@ -149,6 +149,17 @@ async def test_debt_is_allowed_and_paid_back(engine: Engine):
     assert (await engine.take(tokens(1000, 1000))).is_allowed
 
 
+async def test_what_is_reported_below_nothing_counts_as_nothing(engine: Engine):
+    """An upstream cannot give its caller more than the reservation back."""
+    await engine.take(tokens(1000, 500))
+    verdict = await engine.take(tokens(1000, 100))
+
+    await engine.settle(verdict, {"tokens": -10_000})
+
+    assert (await engine.take(tokens(1000, 500))).is_allowed
+    assert not (await engine.take(tokens(1000, 1))).is_allowed
+
+
 async def test_only_the_first_settlement_counts(engine: Engine):
     """However many ends a stream seems to have, it is settled once."""
     verdict = await engine.take(tokens(1000, 1000))
