@@ -28,6 +28,8 @@ SECONDS = {"second": 1, "minute": 60}
 DATES = {"hour": "%Y-%m-%d %H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 TICK = Fraction(1, 100_000)
 SECOND = 100_000
+OFTEN = max(1, settings().max_examples // 200)
+"""``make proof`` tries ten times as many sequences."""
 
 
 @dataclass
@@ -273,7 +275,7 @@ class Limits(RuleBasedStateMachine):
 
 
 TestMemory = Limits.TestCase
-TestMemory.settings = settings(max_examples=150, stateful_step_count=40)
+TestMemory.settings = settings(max_examples=150 * OFTEN, stateful_step_count=40)
 
 
 @pytest.fixture
@@ -290,5 +292,5 @@ def in_redis(redis_server: RedisServer) -> type[Limits]:
 def test_redis_decides_as_the_model_does(in_redis: type[Limits]):
     """The arithmetic in Lua is that of the contract, to the tick."""
     case = in_redis.TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=30)
+    case.settings = settings(max_examples=60 * OFTEN, stateful_step_count=30)
     case().runTest()
