@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else is set up in .venv by itself.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients proof fuzz format lint bench guard clean
+.PHONY: help demo test test-pull test-clients proof fuzz format lint bench guard clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,9 @@ demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine a
 
 test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-pull: $(TEST_READY) ## the end-to-end tests again, bodies read the slow way: what a changed aiohttp would leave
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --pull tests/end_to_end $(ARGS)
 
 test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients.md (ARGS="-k name" for some)
 	$(if $(ARGS),,@rm -f .cache/clients.jsonl)

@@ -14,6 +14,7 @@ COLOURS = {
     "ssegate": "#1565c0",
     "ssegate-wide": "#64b5f6",
     "ssegate-off": "#0d2f63",
+    "ssegate-adaptive": "#00897b",
 }
 WIDTH, HEIGHT = 400, 300
 """Of a panel; its axes leave room for words on all sides."""
@@ -100,11 +101,13 @@ def lines(title: str, across: str, series: dict[str, Points], logarithmic: bool 
     for x in sorted({x for points in series.values() for x, _ in points if x >= widest / 8}):
         parts.append(_text(place(x), HEIGHT - BOTTOM + 16, f"{x / 1000:g} k", size=11))
     parts.append(_text(WIDTH - RIGHT, HEIGHT - BOTTOM + 30, across, "end", 11))
-    for i, (name, points) in enumerate(series.items()):
+    left = float(LEFT)
+    for name, points in series.items():
         colour = COLOURS.get(name, "#555")
         path = " ".join(f"{place(x):.1f},{scale.y(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
-        parts.append(_text(LEFT + 110 * i, HEIGHT - 6, f"■ {name}", "start", 12, f'fill="{colour}"'))
+        parts.append(_text(left, HEIGHT - 6, f"■ {name}", "start", 10, f'fill="{colour}"'))
+        left += 18 + 5.6 * len(name)
     return "\n".join(parts)
 
 

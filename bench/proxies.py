@@ -152,8 +152,10 @@ PROXIES = {
         Proxy("ssegate", _ssegate({}), version=_ssegate_version, ready_path="/health"),
         Proxy("ssegate-wide", _ssegate({"size": 5, "delay": "100ms"}), ready_path="/health"),
         Proxy("ssegate-off", _ssegate("off"), ready_path="/health"),
+        Proxy("ssegate-adaptive", _ssegate({"mode": "adaptive", "delay": "100ms"}), ready_path="/health"),
         ENVOY,
         LITELLM,
     )
 }
-"""By name. ssegate has the batching it is shipped with, -wide holds for 100 ms, -off sends all at once."""
+"""By name. ssegate has the batching it is shipped with, -wide holds for 100 ms, -off sends all at once,
+-adaptive holds for up to 100 ms as far as it is busy."""

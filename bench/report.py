@@ -36,6 +36,7 @@ NAMES = """\
 | ssegate | as shipped: `batch: {size: 5, delay: 40ms}` |
 | ssegate-wide | `batch: {size: 5, delay: 100ms}` |
 | ssegate-off | `batch: off` |
+| ssegate-adaptive | `batch: {mode: adaptive, size: 5, delay: 100ms}` |
 | nginx | one worker, `proxy_buffering off`, connections to the upstream kept |
 | relay | the least aiohttp can do (`bench/bare_relay.py`) |
 | envoy | one worker, no timeouts |

@@ -129,7 +129,7 @@ def curve(loads: Iterable[int] = LOADS) -> list[Row]:
         Row(
             f"curve-{load}",
             f"{load // 50} streams × 50 tok/s",
-            ("nginx", "ssegate", "ssegate-off"),
+            ("nginx", "ssegate", "ssegate-off", "ssegate-adaptive"),
             {"clients": max(1, load // 50), "rate": 50},
             ("share", "cpu", "p50", "p99", "last_p50", "last_p99"),
             quick=None,

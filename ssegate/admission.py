@@ -152,7 +152,7 @@ def _price(world: World, model: str | None, usage: Usage, *, is_needed: bool) ->
         ClientError: ``forbidden``, the model has no price, and without one no budget can be held.
     """
     price = world.price_of(model)
-    if price is None and is_needed:
+    if price is None and is_needed and usage.output_tokens:
         if model is not None:
             raise ClientError("forbidden", "a budget is in force, and this model has no price")
         price = max((known for _, known in world.prices), key=lambda known: known.cost(usage))

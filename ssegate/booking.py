@@ -115,7 +115,13 @@ def upstream_request_id(response: ClientResponse | None) -> str | None:
 
 
 def _loggable(failure: Failure) -> str:
-    """Return the failure's message, never the upstream's own words: they may quote the prompt or a key."""
+    """
+    Return the failure's message, never the upstream's own words: they may quote the prompt or a key.
+
+    Of a body that nobody can tell there is no word to be left out; how it begins may tell an operator.
+    """
+    if failure.seen:
+        return f"{failure.message}; it begins {failure.seen!r}"
     if failure.upstream_status is None and failure.code != "upstream_error":
         return failure.message
     said = [str(part) for part in (failure.upstream_status, failure.upstream_type, failure.upstream_code)]

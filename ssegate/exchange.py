@@ -51,6 +51,15 @@ _SHAPES = (
 )
 """How a vendor's path ends, and whose errors are expected there."""
 
+_SPOKEN = (
+    ("/chat/completions", "openai"),
+    ("/completions", "openai"),
+    ("/responses", "responses"),
+    ("/messages", "anthropic"),
+    ("/v2/chat", "cohere"),
+)
+"""How a vendor's path ends, and the dialect of the streams that are expected there."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -137,6 +146,14 @@ class Exchange:
         transport = self.request.transport
         peer = transport.get_extra_info("peername") if transport is not None else None
         return peer[0] if isinstance(peer, tuple) else "unix"
+
+    @property
+    def expected_dialect(self) -> str | None:
+        """The dialect in which the client wants its stream, by the upstream's name for it or by the path."""
+        said = None if self.route is None else self.route.upstream.dialect
+        if isinstance(said, str) and said != "auto":
+            return said
+        return next((dialect for ending, dialect in _SPOKEN if self.path.endswith(ending)), None)
 
     @property
     def is_from_trusted_proxy(self) -> bool:

@@ -26,7 +26,6 @@ __all__ = [
     "accepts_json",
     "forward_headers",
     "is_labelled_json",
-    "path_model",
     "plan",
     "read_json",
     "request_model",
@@ -76,9 +75,6 @@ _STREAM_SUFFIXES = (
 _STREAMS_UNASKED = ("/api/chat", "/api/generate")
 """Ollama streams unless told not to."""
 
-_MODEL_IN_PATH = re.compile(r"/models/([^/:]+):|/(?:model|deployments)/([^/]+)/")
-"""``/models/NAME:generateContent``, ``/model/NAME/converse``, ``/deployments/NAME/chat/completions``."""
-
 _LLM_SUFFIXES = (
     "/chat/completions",
     "/completions",
@@ -89,6 +85,14 @@ _LLM_SUFFIXES = (
     "/completion",
 )
 _OPENAI_SUFFIXES = ("/chat/completions", "/completions")
+_MODEL_IN_PATH = re.compile(
+    r"/(?:tunedM|m)odels?/([^/]+?)(?::[A-Za-z]+|/(?:converse|invoke)[a-z-]*)$|/deployments/([^/]+)/"
+)
+"""
+Where Gemini, Vertex, Bedrock and Azure are told the model: ``/models/NAME:verb``, ``/model/NAME/converse``,
+``/deployments/NAME/chat/completions``.
+"""
+
 _UNLABELLED = frozenset({"application/x-www-form-urlencoded", "text/plain"})
 """What clients call a body when nobody has told them what it is."""
 
@@ -173,9 +177,9 @@ def request_model(body: JSONObject | None) -> str | None:
     return None if body is None else _string(body.get("model"))
 
 
-def path_model(url: str) -> str | None:
-    """Return the model that the path of *url* names, as Gemini, Bedrock and Azure have it."""
-    found = _MODEL_IN_PATH.search(url.partition("?")[0])
+def _path_model(target: str) -> str | None:
+    """Return the model that *target*, a URL without its query, names."""
+    found = _MODEL_IN_PATH.search(target)
     return None if found is None else unquote(found[1] or found[2])
 
 
@@ -206,13 +210,14 @@ def plan(
     output = resolved_output(route, method, path, query, body)
     wanted = _wants_stream(route, output, method, path, query, body)
     url = _target(route, path, query, wanted, hides_key=hides_key)
+    target = route.target(path)
     if body is None:
-        return Plan(wanted, method, url, raw, output)
+        return Plan(wanted, method, url, raw, output, model=_path_model(target))
     # The body's language is that of the path it goes to, whatever the client's path is called.
-    edited, wants_usage = _edit(route, body, route.target(path), wanted)
+    edited, wants_usage = _edit(route, body, target, wanted)
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
-    model = request_model(edited) or path_model(url)
+    model = request_model(edited) or _path_model(target)
     return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model, json=edited)
 
 
@@ -238,7 +243,7 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
-        model=request_model(edited) or path_model(url),
+        model=request_model(edited) or _path_model(route.target(path)),
         json=edited,
     )
 

@@ -378,6 +378,7 @@ def _settings(exchange: Exchange, route: Route, planned: Plan, load: Load) -> Se
         max_event=route.max_event,
         max_stream=route.max_stream,
         choices=planned.choices,
+        expected=exchange.expected_dialect,
         numbered=exchange.request.method == "GET",
         own_credential=route.upstream.holds_credential,
         secrets=exchange.secrets(),

@@ -23,9 +23,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--cuts``: how often each recorded body is cut; ``make proof`` asks for many more."""
+    """``--cuts``: ``make proof`` asks for many more; ``--pull``: what ``make test-pull`` adds."""
     parser.addoption("--cuts", type=int, default=50, help="how often each recorded body is cut in two")
-    parser.addoption("--store-seconds", type=float, default=5, help="how long processes share a Redis")
+    parser.addoption("--pull", action="store_true", help="have gates read bodies the ordinary way, untapped")
+    parser.addoption("--store-seconds", type=float, default=3, help="how long processes share a Redis")
 
 
 @pytest.fixture(scope="session")

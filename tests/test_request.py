@@ -155,6 +155,48 @@ def test_auto_output(output: str, method: str, path: str, query: str, prompt: bo
     assert resolved_output(chosen, method, path, query) == resolved
 
 
+# The model
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gemini-2.5-pro"),
+        ("/v1beta/tunedModels/mine-1:streamGenerateContent", "mine-1"),
+        ("/v1/projects/p/locations/l/publishers/google/models/g-2@001:streamGenerateContent", "g-2@001"),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/claude:streamRawPredict", "claude"),
+        ("/model/amazon.nova-lite-v1:0/converse-stream", "amazon.nova-lite-v1:0"),
+        ("/model/anthropic.claude-v2%3A1/invoke-with-response-stream", "anthropic.claude-v2:1"),
+        ("/model/arn%3Aaws%3Abedrock%3A%3A1%3Ax%2Fy/converse", "arn:aws:bedrock::1:x/y"),
+        ("/v1/models", None),
+        ("/v1/models/gpt-4o", None),
+        ("/v1/models/a/b:streamGenerateContent", None),
+        (CHAT, None),
+    ],
+)
+@pytest.mark.parametrize("body", [b"{}", None])
+def test_a_path_may_name_the_model(path: str, model: str | None, body: bytes | None):
+    """Gemini's, Vertex's and Bedrock's requests name it there, and their streams hardly ever."""
+    assert planned(route(), body, path=path).model == model
+
+
+def test_the_body_names_the_model_before_the_path():
+    """What the upstream is asked for in so many words counts more; an alias has been followed."""
+    path = "/v1beta/models/gemini-2.5-pro:streamGenerateContent"
+
+    assert planned(route(models={"a": "b"}), b'{"model": "a"}', path=path).model == "b"
+
+
+def test_the_model_is_that_of_the_path_that_is_asked_for():
+    """A route may hide where it goes."""
+    path = "/v1beta/models/gemini-2.5-pro:streamGenerateContent"
+    prompt = FromPrompt(None, {"contents": "{prompt}"})
+
+    assert planned(route("/chat", upstream_path=path), path="/chat").model == "gemini-2.5-pro"
+    to = route("/chat", upstream_path=path, from_prompt=prompt)
+    assert planned(to, b'{"prompt": "hi"}', path="/chat").model == "gemini-2.5-pro"
+
+
 # Bodies
 
 

@@ -203,3 +203,14 @@ def redact(failure: Failure, secrets: tuple[str, ...]) -> None:
             for secret in secrets:
                 text = text.replace(secret, "***")
             setattr(failure, name, text)
+    for secret in secrets if failure.seen else ():
+        failure.seen = _without(failure.seen, secret.encode(errors="surrogateescape"))
+
+
+def _without(seen: bytes, secret: bytes) -> bytes:
+    """Return *seen*, which may end anywhere, without *secret* or as much of it as its end has."""
+    seen = seen.replace(secret, b"***")
+    for size in range(min(len(secret), len(seen)), 7, -1):
+        if seen.endswith(secret[:size]):
+            return seen[:-size]
+    return seen

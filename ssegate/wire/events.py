@@ -184,6 +184,9 @@ class Failure:
     retry_after: str | None = None
     """The upstream's ``Retry-After``, as it wrote it."""
 
+    seen: bytes = b""
+    """How the upstream's body begins, where nobody can tell what it is: for the log, never for a client."""
+
     limit: str | None = None
     """Which limit of ours refused: ``requests``, ``tokens`` or ``streams``."""
 

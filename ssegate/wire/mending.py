@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
+from ssegate.wire.errors import WireError
 from ssegate.wire.events import Delta, End, Event, Failure, Finish, Reasoning, Refusal, Text, ToolCall
 
 __all__ = ["Mender"]
+
+_MOST_WAITING = 1024
+"""Halves of characters that wait, each in a choice or a call of its own."""
 
 
 class Mender:
@@ -95,6 +99,8 @@ class _Halves:
         count = event.count + swallowed
         is_sent = is_opening or text != ""
         if half:
+            if len(self.waiting) == _MOST_WAITING:
+                raise WireError(f"the upstream left more than {_MOST_WAITING} characters in halves")
             self.waiting[key] = (half, 0 if is_sent else count)
         return [_with(event, text, count)] if is_sent else []
 

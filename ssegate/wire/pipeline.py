@@ -18,6 +18,7 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 from dataclasses import replace
 
 from ssegate.wire.batching import AdaptivePace, Pace
@@ -40,7 +41,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, make
+from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, SPEAKS_FIRST, make
 from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
@@ -57,6 +58,9 @@ FINISH_HOLD = 2.0
 
 _MAX_HELD = 1 << 20
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
+
+_MOST_CHOICES = 1024
+"""Choices that are told apart, where no more were asked for: each costs memory as long as the stream runs."""
 
 _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_protocol"})
 """Failures of the connection: harmless once the answer is complete."""
@@ -85,6 +89,7 @@ class Pipeline:
         "_begun_choices",
         "_carries",
         "_characters",
+        "_cited_choices",
         "_clocks",
         "_context",
         "_dialect",
@@ -151,6 +156,7 @@ class Pipeline:
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
         self._finished_choices: frozenset[int] = frozenset()
+        self._cited_choices: frozenset[int] = frozenset()
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False
@@ -226,7 +232,7 @@ class Pipeline:
             return b""
         self._settle()
         if now >= self._opens_at:
-            self.is_open = True
+            self._open_early()
         batch_until = self._outflow.deadline
         failure = self._clocks.expired(now)
         if self._finish_until is not None and (failure is not None or now >= self._finish_until):
@@ -383,18 +389,26 @@ class Pipeline:
         self._recogniser = None  # its work is done; the bytes that it gathered need not live on
         self._framer, self._dialect = found.framer, found.dialect
         name, output = found.dialect.name, self._settings.output
-        if output == "same":
+        if output == "same" and self._outflow.format is None:
             said = self._settings.dialect
             spoken = said if isinstance(said, Description) else name
             self._outflow.format = make("same", spoken, self._context, found.framing)
-        self._carries = output == "same" or (output == name and output in CARRYING)
+        elif output == "same" and name != self._settings.expected:
+            message = f"the upstream answered in the {name} dialect, asked in {self._settings.expected}'s"
+            self._refusal = Failure("upstream_content_type", message)
+        self._carries = self._refusal is None and (
+            output == "same" or (output == name and output in CARRYING)
+        )
         if output in OF_OWN_DIALECT and output != name:
             message = f"the upstream answered in the {name} dialect, the output {output} needs its own"
             self._refusal = Failure("upstream_content_type", message)
 
     def _reject(self, verdict: NotAStream, recogniser: Recogniser, now: float) -> None:
         if verdict.code or self.is_open:
-            self._fail(Failure(verdict.code or "upstream_content_type", str(verdict)), now)
+            failure = Failure(verdict.code or "upstream_content_type", str(verdict))
+            if failure.code == "upstream_content_type":
+                failure.seen = recogniser.sample
+            self._fail(failure, now)
         else:
             self.unclaimed = bytes(recogniser.head)
             self._outflow.clear()
@@ -433,7 +447,7 @@ class Pipeline:
                     self._characters[event.choice] += len(event.text)
                     self._outflow.add(event, now)
                 case Citation():
-                    self._outflow.add(replace(event, place=self._characters[event.choice]), now)
+                    self._outflow.add(replace(event, place=self._characters.get(event.choice, 0)), now)
                 case _:
                     self._outflow.add(event, now)
         self._conclude(events, now)
@@ -450,7 +464,8 @@ class Pipeline:
         for event in events:
             match event:
                 case Text() | Reasoning() | Refusal() | ToolCall():
-                    self._begun_choices.add(event.choice)
+                    if event.choice not in self._begun_choices:
+                        self._begin_choice(event.choice)
                     if event.count:
                         self._stats.delta(event, now)
                     self._content(now)
@@ -461,9 +476,20 @@ class Pipeline:
                 case Finish():
                     self._note_finish(event, now)
                 case Citation():
+                    self._cited_choices |= {event.choice}
+                    self._check_choices(self._cited_choices)
                     self._content(now)
                 case Progress():
                     self._clocks.progress(now)
+
+    def _begin_choice(self, choice: int) -> None:
+        self._begun_choices.add(choice)
+        self._check_choices(self._begun_choices)
+
+    def _check_choices(self, choices: Set[int]) -> None:
+        most = max(_MOST_CHOICES, self._settings.choices)
+        if len(choices) > most:
+            raise WireError(f"the upstream sent more than {most} choices")
 
     def _content(self, now: float) -> None:
         self._has_content = self.is_open = True
@@ -474,6 +500,7 @@ class Pipeline:
     def _note_finish(self, finish: Finish, now: float) -> None:
         self.is_open = True
         self._finished_choices |= {finish.choice}
+        self._check_choices(self._finished_choices)
         if self.finish is None or finish.choice == 0:
             self.finish = finish
         if self._is_complete and len(self._finished_choices) >= self._settings.choices:
@@ -511,8 +538,21 @@ class Pipeline:
     @property
     def _opens_at(self) -> float:
         """When the hold ends; without a format of ours the head waits for the upstream's content type."""
-        is_known = self.format is not None or self._has_begun
+        is_known = self.format is not None or self._has_begun or self._expected is not None
         return self._hold_until if is_known and not self.is_open else _NEVER
+
+    @property
+    def _expected(self) -> str | None:
+        """The dialect that may speak before the upstream has said in which it does."""
+        expected = self._settings.expected
+        may_be = self._recogniser is None or self._recogniser.may_be_events
+        return expected if expected in SPEAKS_FIRST and may_be else None
+
+    def _open_early(self) -> None:
+        """The hold has ended and nothing is to be told yet; only a body begun gives a sign of life."""
+        self.is_open = True
+        if self.format is None and self._settings.output == "same" and self._expected is not None:
+            self._outflow.format = make("same", self._expected, self._context)
 
     @property
     def _heartbeat_at(self) -> float:
@@ -573,7 +613,7 @@ class Pipeline:
     def _final(self, now: float) -> bytes:
         if self._settings.metadata == "off":
             return b""
-        return self._stats.final(now, self._context.stream_id, self.price)
+        return self._stats.final(now, self._context.stream_id, self.price, self.model)
 
 
 def _pace(settings: Settings) -> Pace:

@@ -25,6 +25,9 @@ _UNDECIDED_FRAMES = 64
 """Frames without a word of any dialect (pings, comments, blank objects) after which auto gives up."""
 
 
+_SAMPLE = 200
+"""Bytes of a body that are kept for the log, should nobody know what it is."""
+
 _UNCOUNTED = 16
 """Bytes that framers do not count as part of an event: a BOM, a newline."""
 
@@ -64,10 +67,12 @@ class Recogniser:
     Attributes:
         head: Every byte seen so far, for a body that must be passed on untouched; empty once it is known to
             be an event stream, which never is.
+        sample: The first bytes of the body, whatever it is.
     """
 
     def __init__(self, dialect: str | Description, content_type: str | None, max_event: int) -> None:
         self.head = bytearray()
+        self.sample = b""
         self._dialect = dialect
         self._content_type = content_type
         self._max_event = max_event
@@ -83,6 +88,11 @@ class Recogniser:
         self._undecided_bytes = 0
         self._fault: WireError | None = None
 
+    @property
+    def may_be_events(self) -> bool:
+        """The body is called an event stream, or is not called anything."""
+        return (self._content_type or "text/event-stream").lower().startswith("text/event-stream")
+
     def feed(self, data: bytes, *, at_end: bool = False) -> Recognised | None:
         """
         Take more of the body; return what it is, or None while that is open.
@@ -92,6 +102,8 @@ class Recogniser:
             NotAStream: HTML, nothing at all, another kind of content, or no dialect known to us.
         """
         self._seen += len(data)
+        if len(self.sample) < _SAMPLE:
+            self.sample += data[: _SAMPLE - len(self.sample)]
         if self._framing != "sse":
             self.head += data
         if self._framer is None:

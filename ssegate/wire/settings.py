@@ -48,6 +48,9 @@ class Settings:
     choices: int = 1
     """How many choices were asked for."""
 
+    expected: str | None = None
+    """The dialect that a client of ``same`` counts on; None: the upstream alone knows."""
+
     numbered: bool = False
     """Every block carries ``id: <stream id>-<n>``."""
 

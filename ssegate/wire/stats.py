@@ -114,8 +114,13 @@ class Stats:
             tail,
         )
 
-    def final(self, now: float, stream_id: str, price: Price | None) -> bytes:
-        """Return the metadata of the last event, encoded; what is not known is left out."""
+    def final(self, now: float, stream_id: str, price: Price | None, model: str | None) -> bytes:
+        """
+        Return the metadata of the last event, encoded; what is not known is left out.
+
+        Args:
+            model: The stream's, whoever has named it.
+        """
         usage = self.total_usage()
         known: dict[str, Any] = {
             "total_tokens": usage.output_tokens,
@@ -127,7 +132,7 @@ class Stats:
             "reasoning_tokens": usage.reasoning_tokens,
             "cached_tokens": usage.cached_tokens,
             "usage_source": self.usage_source,
-            "model": self.model,
+            "model": model,
             "stream_id": stream_id,
             "cost": None if price is None else round(price.cost(usage), 9),
         }

@@ -85,9 +85,6 @@ class Bodies:
 
     tool: Body | None = None
     reasoning: Body | None = None
-    opening: int = 0
-    """How many events of the text come before its first word."""
-
     escaped: str = ""
     """Characters that its server never sends raw."""
 
@@ -143,7 +140,6 @@ BODIES = {
     "openai": Bodies(
         recorded("openai_chat/01-test-records-token-counts-for-streaming-openai-l.sse"),
         "bicycle",
-        opening=1,
         tool=recorded("openai_chat/04-test-async-chat-completion-multiple-tools-stream.sse"),
         reasoning=recorded("deepseek_chat/03-deepseek-tool-call.sse"),
         **_OPENAI,
@@ -156,7 +152,6 @@ BODIES = {
     "responses": Bodies(
         recorded("openai_responses/03-test-openai-instructions-with-responses-logprobs.sse"),
         "Horizonte",
-        opening=4,
         failure=_event(
             {
                 "type": "error",
@@ -174,7 +169,6 @@ BODIES = {
     "anthropic": Bodies(
         recorded("anthropic_messages/08-test-fixed-version-tool-chain-regression.sse"),
         "guess",
-        opening=3,
         failure=_event({"type": "error", "error": {"type": "overloaded_error", "message": MESSAGE}}, "error"),
         refusal={"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down"}},
         tool=recorded("llamacpp_messages/02-recorded-s-msg-tooltext.sse"),
@@ -213,7 +207,6 @@ BODIES = {
     "cohere": Bodies(
         recorded("cohere_v2/03-cohere-text.sse"),
         "Paris",
-        opening=2,
         failure=_event(_COHERE_FAILED, "message-end"),
         refusal={"id": "1", "message": "Slow down"},
         tool=recorded("cohere_v2/04-cohere-tool-call.sse"),
@@ -227,7 +220,6 @@ BODIES = {
     "mistral": Bodies(
         recorded("mistral_chat/03-tapes-json-494ac643acd05c23.sse"),
         "equation",
-        opening=1,
         tool=recorded("mistral_chat/02-test-synchronous-streaming-chat-completions-with.sse"),
         reasoning=recorded("mistral_chat/05-test-mistral-model-thinking-part-iter.sse"),
         **_OPENAI,
@@ -305,13 +297,10 @@ class Upstream:
         await peer.say(chunk(b""))
 
     async def _silent(self, peer: Peer, bodies: Bodies) -> None:
-        events, opening = bodies.text.events, bodies.opening
+        events = bodies.text.events
         middle = len(events) // 2
-        if opening:
-            await peer.stream(*events[:opening], head=_head(bodies.text), end=False)
         await asyncio.sleep(SILENCE)
-        head = b"" if opening else _head(bodies.text)
-        await peer.stream(*events[opening:middle], head=head, end=False)
+        await peer.stream(*events[:middle], head=_head(bodies.text), end=False)
         await asyncio.sleep(SILENCE)
         await peer.stream(*events[middle:], head=b"")
 

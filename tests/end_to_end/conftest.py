@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -20,14 +21,39 @@ import aiohttp
 import pytest
 
 from ssegate import logs
+from ssegate.relay import Relay
 
 from . import leaks, realserver
 from .logbook import Log
 from .processes import RunningGate, started
 
+PULLING = Path(__file__).parent / "pulling"
+"""Holds what Python runs at its start."""
+
 if TYPE_CHECKING:
     from ssegate.gate import Gate
     from ssegate.simulate import Simulator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With ``--pull`` no gate taps its upstream, as if aiohttp had changed; gates in processes neither."""
+    if config.getoption("--pull"):
+        Relay.push = False
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            [str(PULLING), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave those out that try both ways themselves."""
+    if config.getoption("--pull"):
+        items[:] = [item for item in items if "both_ways" not in getattr(item, "fixturenames", ())]
+
+
+@pytest.fixture(params=[True, False], ids=["push", "pull"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies arrive by the tap, and by the ordinary reader."""
+    monkeypatch.setattr(Relay, "push", request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 from simulate.peer import Heard, events, talk, until
 
-from ssegate.relay import Relay
 from ssegate.simulate import Behaviour
 from ssegate.simulate.text import pieces
 
@@ -47,12 +46,6 @@ def config(
     more: str = "heartbeat: off",
 ) -> str:
     return CONFIG.format(url=url, output=output, hold=hold, write=write, idle=idle, path=PATH, more=more)
-
-
-@pytest.fixture(params=[True, False], ids=["push", "pull"])
-def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies arrive by the tap, and by the ordinary reader."""
-    monkeypatch.setattr(Relay, "push", request.param)
 
 
 @pytest.fixture(params=["fin", "reset"])

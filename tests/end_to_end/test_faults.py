@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from simulate.peer import Heard, events, lines, talk, until
 
-from ssegate.relay import Relay
 from ssegate.simulate import FAULTS, Behaviour
 from ssegate.simulate.text import pieces
 
@@ -61,12 +60,6 @@ def config(
     more: str = "",
 ) -> str:
     return CONFIG.format(url=url, total=total, first_token=first_token, idle=idle, verify=verify, more=more)
-
-
-@pytest.fixture(params=[True, False], ids=["push", "pull"])
-def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies arrive by the tap, and by the ordinary reader."""
-    monkeypatch.setattr(Relay, "push", request.param)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ async def test_a_client_reads_its_own_vendor_s_stream(gate: Any, simulator: Any,
     assert (said.first.text, said.first.reasoning) == (expected["text"], expected["reasoning"])
     assert said.first.finish_reason == expected["finish_reason"]
     assert said.final["stream_id"] == answer.header("X-Stream-ID")
+    if path.startswith("/model"):  # such streams do not name their model
+        assert said.final["model"] == "amazon.nova-lite-v1:0"
 
 
 @pytest.mark.parametrize("path", list(CASES))

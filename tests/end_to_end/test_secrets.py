@@ -226,6 +226,28 @@ async def test_a_prompt_in_what_cannot_be_read(log: Log, gate: Any):
     assert_silent(log.whole())
 
 
+@pytest.mark.parametrize("log", ["json", "console"], indirect=True)
+async def test_a_stream_that_cannot_be_told_begins_in_the_log(log: Log, gate: Any):
+    """Its first 200 bytes, escaped, credentials struck out; its client learns that it is unknown."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        body = b"data: \x1b[31m\xff %b %b\n\n" % (CREDENTIAL.encode(), b"y" * 300)
+        await peer.say(HEAD + chunk(body) + b"0\r\n\r\n")
+
+    async with scripted(script) as upstream:
+        running = await gate(config(upstream.url))
+        heard = await ask(running.url)
+
+        assert json.loads(heard.body)["code"] == "upstream_content_type"
+        assert b"yyy" not in heard.raw and b"[31m" not in heard.raw
+        assert b"yyy" not in await shown(running)
+    said = log.whole().decode().replace("\\\\", "\\")
+    assert r"data: \x1b[31m\xff *** yyy" in said
+    assert said.count("y" * 100) > 0 and "y" * 200 not in said
+    assert_silent(said.encode())
+
+
 # What passes through
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from simulate.peer import Heard, events, talk, until
 
-from ssegate.relay import Relay
 from ssegate.simulate import Behaviour
 from ssegate.simulate.text import pieces
 
@@ -46,12 +45,6 @@ def config(
     path: str = PATH,
 ) -> str:
     return CONFIG.format(url=url, clocks=clocks, output=output, hold=hold, heartbeat=heartbeat, path=path)
-
-
-@pytest.fixture(params=[True, False], ids=["push", "pull"])
-def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies arrive by the tap, and by the ordinary reader."""
-    monkeypatch.setattr(Relay, "push", request.param)
 
 
 def error_status(heard: Heard) -> tuple[int, str]:

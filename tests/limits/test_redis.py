@@ -280,11 +280,11 @@ async def test_many_open_streams_are_kept_alive(redis_server: RedisServer):
     """More than fit into one script; after 30 s without the others' signs all are still open."""
     engine = RedisEngine(redis_server)
     await engine.start()
-    assert await admitted(engine.store, streams(450), of=450) == 450
+    assert await admitted(engine.store, streams(205), of=205) == 205
     for _ in range(4):
         engine.move(10 * TICKS_PER_SECOND)
         await engine.store.beat()
-    assert not (await engine.take(streams(450))).is_allowed
+    assert not (await engine.take(streams(205))).is_allowed
     await engine.stop()
 
 

@@ -4,12 +4,13 @@ What a hostile upstream can cost: memory that stays within ``max_event``, and wo
 Work is counted, not timed: calls, and bytes looked at by the methods of strings.
 """
 
+import gc
 import sys
 import tracemalloc
 from itertools import cycle
 
 import pytest
-from wire.driving import Drive, line, message, word
+from wire.driving import DONE, Drive, chunk, line, message, word
 from wire.mutating import framed
 from wire.recordings import recordings
 from wire.taking_apart import Block, bytewise
@@ -112,6 +113,47 @@ def test_memory_is_bounded(flood, output):
             assert held < MAX_EVENT + SLACK, f"{held} bytes held after {seen}"
     finally:
         tracemalloc.stop()
+
+
+NAMED = chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}, choice=7)
+CITED = chunk({"annotations": [{"url_citation": {"url": "http://x", "title": "x"}}]}, choice=7)
+CHOICES = {
+    "words": word("a", 7),
+    "halves of characters": chunk({"content": "\ud83d"}, choice=7),
+    "calls": NAMED,
+    "citations": CITED,
+    "finishes": chunk(finish="stop", choice=7),
+}
+
+
+@pytest.mark.parametrize("output", ["native", "openai", "same"])
+@pytest.mark.parametrize("said", CHOICES.values(), ids=CHOICES)
+def test_choices_without_end_are_no_answer(said, output):
+    """Each costs memory as long as the stream runs; a thousand are more than anybody asks for."""
+    drive = Drive(output, max_event=MAX_EVENT, total=None)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(5000):
+            drive.pipeline.feed(said.replace(b'"index": 7', b'"index": %d' % (at + 10_000)), 1.0)
+            if drive.pipeline.outcome is not None:
+                break
+            if at == 1000:
+                gc.collect()
+            held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert (drive.pipeline.outcome, drive.pipeline.failure.code) == ("upstream_error", "upstream_bad_event")
+    assert held < SLACK
+
+
+def test_as_many_choices_as_were_asked_for_are_an_answer():
+    """A batch of prompts may be a large one."""
+    drive = Drive(choices=3000)
+    drive.feed(b"".join(word("a", at) + chunk(finish="stop", choice=at) for at in range(3000)) + DONE, 1.0)
+
+    assert drive.pipeline.outcome == "completed"
 
 
 # ---- work ----------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_the_price_is_that_of_the_longest_name_that_fits(model, dollars):
 
 
 def test_a_model_that_the_upstream_does_not_name_is_the_one_asked_for():
-    """For the price and the log; the metadata in the stream repeats only what the upstream said."""
+    """For the price, the log and the last metadata; Gemini and Bedrock name it in the request alone."""
     drive = Drive(prices=(("mine", Price(0.0, 2.0)),), model="mine")
     drive.feed(frame({"choices": [{"index": 0, "delta": {"content": "Hi"}}]}), 1.0)
     drive.feed(frame({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1_000_000}}), 1.1)
@@ -141,7 +141,15 @@ def test_a_model_that_the_upstream_does_not_name_is_the_one_asked_for():
 
     assert drive.pipeline.model == "mine"
     assert native(drive).final["cost"] == 2.0
-    assert "model" not in native(drive).final
+    assert native(drive).final["model"] == "mine"
+
+
+def test_the_model_that_the_upstream_names_counts_more():
+    """An alias, or a version that the upstream has chosen itself."""
+    drive = Drive(model="gpt-4o")
+    drive.feed(word("Hi") + STOP + DONE, 1.0)
+
+    assert drive.pipeline.model == native(drive).final["model"] == "gpt-4o-mini"
 
 
 @pytest.mark.parametrize("output", ["native", "openai"])

@@ -52,6 +52,41 @@ def described(framing="sse", marks="both"):
     )
 
 
+@pytest.mark.parametrize(
+    ("description", "payloads"),
+    [
+        (
+            Description(
+                "sse",
+                text=(("response",),),
+                input_tokens=(("usage", "prompt_tokens"),),
+                output_tokens=(("usage", "completion_tokens"),),
+                done=b"[DONE]",
+            ),
+            [
+                b'{"response":"Hel","p":"abc"}',
+                b'{"response":"lo"}',
+                b'{"response":"","usage":{"prompt_tokens":3,"completion_tokens":2}}',
+                b"[DONE]",
+            ],
+        ),
+        (Description("sse", text=(("value",),)), [b'{"value":"Hel"}', b'{"value":"lo"}']),
+    ],
+    ids=["Cloudflare's older form", "Writer's completions"],
+)
+def test_vendors_without_a_dialect_can_be_described(description, payloads):
+    """Too little in them tells whose they are; the documentation says how to describe them."""
+    drive = Drive("native", SSE, dialect=description)
+    drive.feed(b"".join(b"data: %b\n\n" % payload for payload in payloads), 1.0)
+    drive.close(1.1)
+
+    answer = reading_back.native(drive.body)
+    assert drive.pipeline.outcome == "completed"
+    assert answer.first.text == "Hello"
+    assert answer.final.get("output_tokens") == answer.final["total_tokens"]
+    assert answer.final["usage_source"] == ("reported" if description.output_tokens else "estimated")
+
+
 def payloads_of(marks):
     return PAYLOADS if "done" in MARKS[marks] else PAYLOADS[:-1]
 

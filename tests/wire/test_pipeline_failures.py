@@ -87,6 +87,54 @@ def test_a_body_that_is_no_answer_is_a_failure(content_type, body, code):
     assert (drive.pipeline.outcome, drive.body) == ("upstream_error", b"")
 
 
+@pytest.mark.parametrize("size", [300, 7, 1])
+@pytest.mark.parametrize(
+    ("content_type", "start", "settings"),
+    [
+        (SSE, b"data: tokens, but whose? \xff\n\n", {}),
+        (SSE, b"event: ping\ndata: {}\n\n" * 12, {}),
+        ("text/html", b"<html><body>Sign in</body></html>", {}),
+        ("text/plain", b"Bad gateway\n", {"dialect": "openai"}),
+        ("application/json", b'{"object": "list"}', {"hold": 0.5}),
+    ],
+)
+def test_of_a_stream_that_cannot_be_told_the_beginning_is_kept(content_type, start, settings, size):
+    """The first 200 bytes, or as many as it took; the client gets none, inside the hold or behind it."""
+    drive = Drive("native", content_type, **settings)
+    body = start.ljust(300, b"\n")
+    for at in range(0, 300, size):
+        drive.feed(body[at : at + size], 1.0)
+    drive.close(1.1)
+    drive.tell(1.2)
+
+    failure = drive.pipeline.failure
+    assert failure.code == "upstream_content_type"
+    assert failure.seen == body[: 200 if size == 300 else len(failure.seen)] != b""
+    told = native(drive).error["error"]
+    assert not any(said in told for said in ("whose", "Sign", "gateway", "object", "{}"))
+
+
+def test_of_a_stream_that_is_known_nothing_is_kept():
+    """A broken event may quote the prompt."""
+    drive = Drive()
+    drive.feed(word("Hi") + b"data: {broken\n\n", 1.0)
+
+    assert (drive.pipeline.failure.code, drive.pipeline.failure.seen) == ("upstream_bad_event", b"")
+
+
+@pytest.mark.parametrize("before", [0, 20, 183, 190, 199, 250])
+def test_credentials_do_not_stand_in_what_is_kept(before):
+    """Not even the beginning of one that the 200 bytes cut in two."""
+    secret = "sk-live-12345678-abcdef"
+    drive = Drive(secrets=(secret,))
+    drive.feed(b"data: " + b"x" * before + secret.encode() + b"\n\n", 1.0)
+    drive.close(1.1)
+
+    seen = drive.pipeline.failure.seen
+    assert seen.startswith(b"data: " + b"x" * min(before, 194))
+    assert b"sk-live-1" not in seen and len(seen) <= 200
+
+
 def test_the_gate_s_credential_is_not_spoken_of():
     """A 401 inside the stream, while the gate holds the credential: 502 without a word of the upstream's."""
     drive = Drive(own_credential=True)

@@ -25,6 +25,47 @@ def opening(arguments=""):
     return chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}]})
 
 
+# ---- before the upstream has said in which dialect it speaks -------------------------------------
+
+
+def test_same_lives_before_the_upstream_does():
+    """Who asked in a dialect gets a head and signs of life though the upstream has sent nothing."""
+    drive = Drive("same", begun=False, expected="anthropic", heartbeat=15.0, hold=10.0)
+    drive.wait(26.0)
+    assert drive.pipeline.is_open
+    assert drive.pipeline.format.content_type == "text/event-stream; charset=utf-8"
+    assert drive.writes == [(15.0, b":\n")]
+
+    drive.pipeline.begin("text/event-stream")
+    drive.feed(DELTA, 27.0)
+    assert drive.writes[1:] == [(27.0, DELTA)]
+
+
+def test_same_does_not_guess():
+    """Where the path tells no dialect, or the upstream calls its body something else, nothing is begun."""
+    silent = Drive("same", begun=False, heartbeat=15.0)
+    silent.wait(60.0)
+    lines = Drive("same", "application/x-ndjson", expected="openai", heartbeat=15.0)
+    lines.wait(60.0)
+
+    assert (silent.writes, lines.writes) == ([], [])
+    assert silent.pipeline.format is None and lines.pipeline.format is None
+    lines.feed(LINE, 61.0)
+    assert b"Hi" in lines.body
+
+
+def test_an_upstream_of_another_dialect_is_refused_after_a_begin():
+    """What was begun in one dialect does not go on in another: an error in the first says so."""
+    drive = Drive("same", begun=False, expected="anthropic", heartbeat=15.0)
+    drive.wait(20.0)
+    drive.pipeline.begin("text/event-stream")
+    drive.feed(word("Hi"), 21.0)
+
+    assert drive.pipeline.failure.code == "upstream_content_type"
+    assert drive.body.startswith(b':\nevent: error\ndata: {"type":"error"')
+    assert b"the upstream answered in the openai dialect" in drive.body
+
+
 # ---- heartbeats ----------------------------------------------------------------------------------
 
 

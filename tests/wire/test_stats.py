@@ -10,7 +10,7 @@ from ssegate.wire.stats import Price, Stats
 
 
 def final(stats, now=110.0, price=None):
-    return json.loads(stats.final(now, "st-1", price))
+    return json.loads(stats.final(now, "st-1", price, stats.model))
 
 
 def test_final_metadata_of_a_reported_stream():

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.failure import read_failure
 from ssegate.wire.dialects.payload import compact
 from ssegate.wire.dialects.reasons import finish_reason
@@ -127,16 +128,18 @@ class Assistants(JSONDialect[Data]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls = KeyedCalls()
-        self._ids: set[str] = set()  # of calls that have been told
-        self._told: set[str | None] = set()  # messages whose content has been told
+        self._bounds = Bounds()
+        self._calls = KeyedCalls(bounds=self._bounds)
+        # Hashes of ids: of calls that have been told, of messages whose content has been told.
+        self._ids: set[int] = set()
+        self._told: set[int] = set()
 
     def _events(self, data: Data, frame: Frame) -> list[Event]:
         match data.object:
             case "thread.message.delta" if data.delta is not None:
-                self._told.add(data.id)
+                self._tell(data.id)
                 return [*_content(data.delta.content)]
-            case "thread.message" if data.status == "completed" and data.id not in self._told:
+            case "thread.message" if data.status == "completed" and hash(data.id) not in self._told:
                 return [*_content(data.content)]
             case "thread.run":
                 return self._run(data)
@@ -146,6 +149,11 @@ class Assistants(JSONDialect[Data]):
                 return [Progress()]
         return [read_failure({"error": data.error})] if data.error else []
 
+    def _tell(self, message: str | None) -> None:
+        if hash(message) not in self._told:
+            self._bounds.take()
+            self._told.add(hash(message))
+
     def _step(self, step: str | None, details: Calls) -> list[Event]:
         said: list[Event] = []
         for place, call in enumerate(details.tool_calls or ()):
@@ -153,15 +161,15 @@ class Assistants(JSONDialect[Data]):
             if function is None:
                 said.append(Progress())
                 continue
-            key = step, place if call.index is None else call.index
+            key = hash(step), place if call.index is None else call.index
             if function.name and key not in self._calls:
                 said.append(self._open(key, call, function.name))
             said += self._calls.add(key, compact(function.arguments))
         return said
 
-    def _open(self, key: tuple[str | None, int], call: Call, name: str) -> ToolCall:
+    def _open(self, key: tuple[int, int], call: Call, name: str) -> ToolCall:
         if call.id:
-            self._ids.add(call.id)
+            self._ids.add(hash(call.id))
         return self._calls.open(key, call.id, name)
 
     def _run(self, run: Data) -> list[Event]:
@@ -182,7 +190,7 @@ class Assistants(JSONDialect[Data]):
         """Tell the calls that a run waits for and no step has told."""
         for call in calls.tool_calls or ():
             function = call.function
-            if function is not None and call.id not in self._ids:
+            if function is not None and hash(call.id) not in self._ids:
                 yield self._calls.whole(call.id, function.name, function.arguments)
 
 

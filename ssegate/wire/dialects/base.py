@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from ssegate.wire.dialects.bounds import LONGEST_NAME
 from ssegate.wire.dialects.carry import Carrier, payload
 from ssegate.wire.dialects.failure import failure_in
 from ssegate.wire.dialects.payload import UNREADABLE, repair, sound
@@ -159,8 +160,8 @@ class JSONDialect(FrameDialect, Generic[Model]):
     def _start(self, id: str | None, model: str | None) -> list[Event]:
         """Return the start, if *id* or *model* is the first that is not empty."""
         known = self._id, self._model
-        self._id = self._id or id or None
-        self._model = self._model or model or None
+        self._id = self._id or _name(id)
+        self._model = self._model or _name(model)
         return [Start(self._id, self._model)] if known != (self._id, self._model) else []
 
     def _alone(self) -> Event | None:
@@ -187,6 +188,11 @@ class JSONDialect(FrameDialect, Generic[Model]):
     def _mark(self, carried: Carried, model: Model) -> None:
         """Set ``last`` and ``usage_only`` of a frame that does not grow."""
         carried.last = _ends(self._said, carried.count)
+
+
+def _name(name: str | None) -> str | None:
+    """Return an id or a model; None for one that is empty, or too long to be kept."""
+    return name if name and len(name) <= LONGEST_NAME else None
 
 
 def _has_failed(said: list[Event]) -> bool:

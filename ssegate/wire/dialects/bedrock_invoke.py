@@ -17,6 +17,7 @@ from ssegate.wire.dialects.anthropic import Anthropic
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.bedrock_converse import Converse
 from ssegate.wire.dialects.bedrock_data import INVOKED, Choice, Invoked
+from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.cohere import Cohere
 from ssegate.wire.dialects.openai import OpenAI
 from ssegate.wire.dialects.payload import UNREADABLE, loads, repair
@@ -47,6 +48,7 @@ class Invocation:
         self._inner: Dialect | None = None
         self._is_known = False  # what there is to know of the model's dialect
         self._converse = Converse()
+        self._bounds = Bounds()
         self._calls: dict[int, ToolCalls] = {}
         self._counts = UsageSoFar()
         self._usage: Usage | None = None
@@ -110,8 +112,9 @@ class Invocation:
         text = choice.text or (message and message.content)
         events: list[Event] = [Text(text, at)] if text else []
         if message is not None and message.tool_calls:
-            calls = self._calls.setdefault(at, ToolCalls(at))
-            events += calls.read(message.tool_calls)
+            if at not in self._calls:
+                self._calls[at] = ToolCalls(at, self._bounds)
+            events += self._calls[at].read(message.tool_calls)
         return events
 
 

@@ -25,6 +25,9 @@ ERROR_NULL = re.compile(rb'"error"\s*:\s*null')
 STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
 CLOSING = b'"} '
+LONGEST_KEPT = 64 * 1024
+"""Bytes around a growing string up to which a frame is kept to be compared with the next."""
+
 BACKSLASH = ord("\\")
 
 
@@ -84,6 +87,10 @@ class Carrier:
         return Carried(self._event, head, data[start:end], tail, self._key, 1)
 
     def _key_of(self, event: str, head: bytes, body: bytes, tail: bytes, growing: str) -> bytes | None:
+        if len(head) + len(tail) > LONGEST_KEPT:
+            self._head = self._tail = self._steady_tail = self._key = b""
+            self._allowed = False
+            return None
         self._event, self._head, self._tail = event, head, tail
         self._steady_tail = self._steady(tail)
         key = b"\0".join((event.encode(), self._steady(head), self._steady_tail))

@@ -14,8 +14,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.carry import is_neutral
-from ssegate.wire.dialects.cohere_data import DATA, Call, Cited, Content, Data, Function, Message, listed
+from ssegate.wire.dialects.cohere_data import (
+    DATA,
+    Call,
+    Cited,
+    Content,
+    Data,
+    Function,
+    Message,
+    listed,
+    source_of,
+)
 from ssegate.wire.dialects.failure import failure_in, read_failure
 from ssegate.wire.dialects.payload import compact
 from ssegate.wire.dialects.reasons import Finishes
@@ -38,7 +49,8 @@ class Cohere(JSONDialect[Data]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls, self._finishes = KeyedCalls(), Finishes()
+        self._bounds = Bounds()
+        self._calls, self._finishes = KeyedCalls(bounds=self._bounds), Finishes()
         self._documents: dict[str, dict[str, Any]] = {}
 
     def _events(self, data: Data, frame: Frame) -> list[Event]:
@@ -144,7 +156,11 @@ class Cohere(JSONDialect[Data]):
         return [*said, *self._end(data.finish_reason, data.meta, None, frame, End())]
 
     def _keep(self, data: Data) -> None:
-        self._documents |= {str(document.get("id")): document for document in data.documents or ()}
+        """Keep of the documents what their citations will tell, as long as there is room for it."""
+        for document in data.documents or ():
+            id, source = str(document.get("id")), source_of(document)
+            if self._bounds.hold(4 * PIECE + len(id) + sum(map(len, source.values()))):
+                self._documents[id] = source
 
     def _is_complete(self, data: Data) -> bool:
         is_event = data.type is not None or data.event_type is not None

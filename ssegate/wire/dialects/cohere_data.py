@@ -15,7 +15,7 @@ import msgspec
 
 from ssegate.wire.events import Citation
 
-__all__ = ["DATA", "Call", "Cited", "Content", "Data", "Delta", "Function", "Message", "listed"]
+__all__ = ["DATA", "Call", "Cited", "Content", "Data", "Delta", "Function", "Message", "listed", "source_of"]
 
 T = TypeVar("T")
 
@@ -125,6 +125,12 @@ def listed(items: list[T] | T | None) -> list[T]:
     if items is None:
         return []
     return items if isinstance(items, list) else [items]
+
+
+def source_of(document: dict[str, Any]) -> dict[str, str]:
+    """Return what citations tell of *document*."""
+    told = {name: _text(document, name) for name in ("url", "title")}
+    return {name: text for name, text in told.items() if text is not None}
 
 
 def _text(source: dict[str, Any], name: str) -> str | None:

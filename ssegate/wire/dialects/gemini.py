@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.bounds import Bounds, Seen
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
 from ssegate.wire.dialects.gemini_calls import Calls
@@ -47,10 +48,11 @@ class Gemini(JSONDialect[Chunk]):
     def __init__(self) -> None:
         super().__init__()
         self._usage = UsageSoFar()
+        self._bounds, self._cited = Bounds(), Seen()
         self._calls: dict[int, Calls] = {}
         self._sources: dict[int, Sources] = {}
-        self._reasons: dict[int, str] = {}
-        self._steps = Steps()
+        self._reasons: dict[int, int] = {}  # the hashes of words
+        self._steps = Steps(self._bounds)
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
         kind = chunk.event_type or frame.event
@@ -112,21 +114,21 @@ class Gemini(JSONDialect[Chunk]):
                 said.append(Text(part.text, choice))
         if part.functionCall is not None:
             if choice not in self._calls:
-                self._calls[choice] = Calls(choice)
+                self._calls[choice] = Calls(choice, self._bounds)
             said += self._calls[choice].read(part.functionCall)
 
     def _sources_of(self, choice: int) -> Sources:
         if choice not in self._sources:
-            self._sources[choice] = Sources(choice)
+            self._sources[choice] = Sources(choice, self._cited, self._bounds)
         return self._sources[choice]
 
     def _finish(self, choice: int, reason: str | int | None) -> list[Event]:
         word = _word(reason)
         told = self._reasons.get(choice)
         # Only the finish of choice 0 is held for the end of the stream; others have left.
-        if word is None or word == told or (told is not None and choice):
+        if word is None or hash(word) == told or (told is not None and choice):
             return []
-        self._reasons[choice] = word
+        self._reasons[choice] = hash(word)
         return [Finish(finish_reason(word), word, choice)]
 
     def _refusal(self, feedback: Feedback) -> list[Event]:
@@ -134,7 +136,7 @@ class Gemini(JSONDialect[Chunk]):
         word = _word(feedback.blockReason)
         if word is None or self._reasons:
             return []
-        self._reasons[0] = word
+        self._reasons[0] = hash(word)
         return [Finish("content_filter", word)]
 
     def _is_complete(self, chunk: Chunk) -> bool:

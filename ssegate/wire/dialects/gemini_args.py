@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.gemini_chunk import PartialArg
 from ssegate.wire.dialects.payload import compact
 from ssegate.wire.errors import WireError
@@ -25,6 +26,9 @@ __all__ = ["PartialArgs"]
 Path = tuple[str | int, ...]
 
 STEP = re.compile(r"""\[(\d{1,9})\] | \[(['"])(.*?)\2\] | \.?([^.\[\]]+)""", re.VERBOSE | re.DOTALL)
+MOST = 2048
+"""Members of one call's arguments, the inner ones too."""
+
 DEEPEST = 100
 """Steps of a path; deeper ones are nobody's arguments."""
 
@@ -33,10 +37,16 @@ class PartialArgs:
     """
     Writes the arguments of one call.
 
+    What has been told is kept, as it is needed if a part comes out of order. Of strings that are too long for
+    that, it is not.
+
     States: nothing written · behind a member, or inside a string that may go on · written to its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._members = 0
+        self._is_kept = True  # no string was too long
         self._whole: dict[str | int, Any] = {}
         """Containers are dicts, of numbers where they are arrays; strings are lists of their pieces."""
 
@@ -58,6 +68,8 @@ class PartialArgs:
         if is_in_order:
             return self._write(path, value)
         self._again[path[0]] = None
+        if not self._is_kept:
+            raise WireError("the upstream sent long arguments out of order")
         return ""
 
     def close(self) -> str:
@@ -80,17 +92,30 @@ class PartialArgs:
                 is_in_order = is_in_order and depth < shared  # else it has been left already
             else:
                 is_in_order = is_in_order and _is_next(node, step)
+                self._count(step)
                 inner = node[step] = {}
             node = inner
         step = path[-1]
         if isinstance(value, str):
             if isinstance(pieces := node.get(step), list):
-                pieces.append(value)
+                pieces += self._kept(value)
                 return is_in_order and path == self._last
-            value = [value]
+            value = self._kept(value)
         is_in_order = is_in_order and _is_next(node, step)
+        self._count(step)
         node[step] = value
         return is_in_order
+
+    def _count(self, step: str | int) -> None:
+        """Take note of one member more."""
+        self._members += 1
+        if self._members > MOST or not self._bounds.hold(len(str(step))):
+            raise WireError(f"the upstream sent arguments of more than {MOST} members")
+
+    def _kept(self, piece: str) -> list[str]:
+        """Return what is kept of a piece of a string."""
+        self._is_kept = self._is_kept and self._bounds.hold(PIECE + len(piece))
+        return [piece] if self._is_kept else []
 
     def _write(self, path: Path, value: Any) -> str:
         if path == self._last:

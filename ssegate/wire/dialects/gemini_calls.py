@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.gemini_args import PartialArgs
 from ssegate.wire.dialects.gemini_chunk import FunctionCall
 from ssegate.wire.dialects.tool_calls import KeyedCalls
@@ -13,8 +14,10 @@ __all__ = ["Calls"]
 class Calls:
     """The calls of one choice; at most one of them is open."""
 
-    def __init__(self, choice: int) -> None:
-        self._calls = KeyedCalls(choice)
+    def __init__(self, choice: int, bounds: Bounds) -> None:
+        bounds.take()
+        self._bounds = bounds
+        self._calls = KeyedCalls(choice, bounds)
         self._count = 0
         self._args: PartialArgs | None = None  # of the open call
 
@@ -48,5 +51,5 @@ class Calls:
 
     def _open(self, call: FunctionCall) -> ToolCall:
         self._count += 1
-        self._args = PartialArgs()
+        self._args = PartialArgs(self._bounds)
         return self._calls.open(self._count, call.id, call.name, call.args)

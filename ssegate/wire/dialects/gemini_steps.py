@@ -8,6 +8,7 @@ Source: https://ai.google.dev/api/interactions-api and recorded bodies.
 
 from __future__ import annotations
 
+from ssegate.wire.dialects.bounds import Bounds, Seen
 from ssegate.wire.dialects.gemini_chunk import Chunk, Delta, Piece, Step
 from ssegate.wire.dialects.gemini_sources import Sources
 from ssegate.wire.dialects.tool_calls import KeyedCalls
@@ -19,9 +20,9 @@ __all__ = ["Steps"]
 class Steps:
     """The steps of one interaction."""
 
-    def __init__(self) -> None:
-        self._calls = KeyedCalls()
-        self._sources = Sources(0)
+    def __init__(self, bounds: Bounds) -> None:
+        self._calls = KeyedCalls(bounds=bounds)
+        self._sources = Sources(0, Seen(), bounds)
 
     def read(self, kind: str, chunk: Chunk) -> list[Event]:
         """Return what an event of that *kind* says of a step."""

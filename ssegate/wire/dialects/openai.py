@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.bounds import Bounds, Seen
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in, read_failure
 from ssegate.wire.dialects.openai_chunk import CHUNK, Annotation, Call, Choice, Chunk, Delta, Part
@@ -50,9 +51,10 @@ class OpenAI(JSONDialect[Chunk]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._bounds = Bounds()
         self._calls: dict[int, ToolCalls] = {}
         self._finished: frozenset[int] = frozenset()
-        self._cited: frozenset[str] = frozenset()
+        self._cited = Seen()
         self._has_deltas = False  # a message that comes after them repeats them (Perplexity)
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
@@ -116,7 +118,7 @@ class OpenAI(JSONDialect[Chunk]):
 
     def _calls_of(self, choice: int) -> ToolCalls:
         if choice not in self._calls:
-            self._calls[choice] = ToolCalls(choice)
+            self._calls[choice] = ToolCalls(choice, self._bounds)
         return self._calls[choice]
 
     def _cite(self, chunk: Chunk, said: list[Event]) -> None:
@@ -125,8 +127,7 @@ class OpenAI(JSONDialect[Chunk]):
         titles = {result.url: result.title for result in results}
         for source in (*(chunk.citations or ()), *results):
             url, title = (source, None) if isinstance(source, str) else (source.url, source.title)
-            if url and url not in self._cited:
-                self._cited |= {url}
+            if url and self._cited.add(url):
                 said.append(Citation(url, title or titles.get(url)))
 
     def _finish(self, choice: Choice, said: list[Event]) -> None:

@@ -9,6 +9,7 @@ NaN, invalid UTF-8 and lone surrogates are let through, and a field of the wrong
 from __future__ import annotations
 
 import json
+from functools import cache
 from math import isfinite
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -20,6 +21,11 @@ __all__ = ["UNREADABLE", "compact", "loads", "repair", "sound"]
 
 Model = TypeVar("Model")
 Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+_lenient = json.JSONDecoder(strict=False).decode
+"""``json.loads`` would build one a call, and leave it to the garbage collector."""
+
+_fields = cache(msgspec.structs.fields)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a payload that ``repair`` may still read."""
@@ -33,7 +39,7 @@ def loads(data: bytes) -> Any:
         WireError: It is no JSON; the message tells where, and repeats nothing.
     """
     try:
-        return json.loads(data.decode(errors="replace"), strict=False)
+        return _lenient(data.decode(errors="replace"))
     except json.JSONDecodeError as exc:
         seen = f"{exc.msg[:1].lower()}{exc.msg[1:]} at character {exc.pos} of {len(data)}"
         raise WireError(f"the upstream sent an event that is no JSON: {seen}") from exc
@@ -109,7 +115,7 @@ def compact(value: object) -> str:
 
 def _fit_object(value: dict[str, Any], model: type[Struct]) -> Struct:
     fitting = {}
-    for field in msgspec.structs.fields(model):
+    for field in _fields(model):
         fitted = _fit(value.get(field.encode_name), field.type)
         if fitted is not None:
             fitting[field.name] = fitted

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ssegate.wire.dialects.base import JSONDialect
+from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in, read_failure
 from ssegate.wire.dialects.reasons import finish_reason
@@ -39,8 +40,8 @@ from ssegate.wire.events import (
 
 __all__ = ["Responses"]
 
-Key = int | str | None
-"""Of an item: its place in the output, else its id."""
+Key = int | None
+"""Of an item: its place in the output, else the hash of its id."""
 
 Where = tuple[Key, str, int]
 """Of a part: its item's key, ``content`` or ``summary``, and its place there."""
@@ -66,6 +67,36 @@ STEADY = ("type", "item_id", "output_index", "content_index", "summary_index", "
 """Members of a delta that clients do not add up."""
 
 
+MOST = 2048
+"""Items and parts that are told apart: research runs have hundreds."""
+
+
+class Parts:
+    """Parts of items that have been told."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._parts: set[Where] = set()
+        self._items: set[Key] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __contains__(self, where: Where) -> bool:
+        return where in self._parts
+
+    def has_of(self, key: Key) -> bool:
+        """Say whether any part of the item has been told."""
+        return key in self._items
+
+    def add(self, where: Where) -> None:
+        """Take note of a part."""
+        if where not in self._parts:
+            self._bounds.take()
+            self._parts.add(where)
+            self._items.add(where[0])
+
+
 class Responses(JSONDialect[Data]):
     """Reads Responses events, from the beginning or from the middle on, and complete responses."""
 
@@ -77,10 +108,11 @@ class Responses(JSONDialect[Data]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls = KeyedCalls()
-        self._at: dict[str, int] = {}  # an item's id → its place
-        self._told: set[Where] = set()  # parts whose text has been told
-        self._cited: set[Where] = set()  # parts whose sources have been told
+        self._bounds = Bounds(MOST)
+        self._calls = KeyedCalls(bounds=self._bounds)
+        self._at: dict[int, int] = {}  # the hash of an item's id → its place
+        self._told = Parts(self._bounds)  # whose text has been told
+        self._cited = Parts(self._bounds)  # whose sources have been told
         self._has_begun = False
         self._is_whole = True  # the stream was read from its beginning
 
@@ -116,7 +148,10 @@ class Responses(JSONDialect[Data]):
     def _key(self, data: Data) -> Key:
         if data.output_index is not None:
             return data.output_index
-        return self._at.get(data.item_id, data.item_id) if data.item_id else None
+        if not data.item_id:
+            return None
+        mark = hash(data.item_id)
+        return self._at.get(mark, mark)
 
     def _where(self, data: Data) -> Where:
         if data.summary_index is not None:
@@ -143,9 +178,11 @@ class Responses(JSONDialect[Data]):
         return [*self._calls.close(key, given)] if given else []  # they may yet come with the item
 
     def _item(self, step: str, data: Data, item: Item) -> list[Event]:
-        key: Key = item.id if data.output_index is None else data.output_index
-        if item.id and data.output_index is not None:
-            self._at[item.id] = data.output_index
+        mark = hash(item.id) if item.id else None
+        key = mark if data.output_index is None else data.output_index
+        if mark is not None and data.output_index is not None and mark not in self._at:
+            self._bounds.take()
+            self._at[mark] = data.output_index
         if item.type in CALLS:
             return [*self._call(key, step, item)]
         if item.type in SAYING:
@@ -163,7 +200,7 @@ class Responses(JSONDialect[Data]):
         """Tell what an item that is done has, if no event before it had any of that."""
         if not self._is_whole:
             return
-        is_told, is_cited = (any(key == where[0] for where in seen) for seen in (self._told, self._cited))
+        is_told, is_cited = self._told.has_of(key), self._cited.has_of(key)
         for place, parts in (("summary", item.summary), ("content", item.content)):
             for index, part in enumerate(parts or ()):
                 where = (key, place, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.openai_chunk import Call
 from ssegate.wire.dialects.payload import compact
 from ssegate.wire.events import ToolCall
@@ -14,12 +15,17 @@ __all__ = ["KeyedCalls", "ToolCalls"]
 
 @dataclass(slots=True)
 class _Open:
-    """A call that has begun; without ``named`` its opening waits for a name."""
+    """A call that has begun; without ``named`` its opening waits for a name, and ``waiting`` with it."""
 
     index: int
     id: str | None
     named: bool = False
-    waiting: str = ""
+    waiting: list[str] | None = None
+    held: int = 0
+    """Characters of ``id`` and ``waiting``."""
+
+    mark: int | None = None
+    """The hash of its id, which itself is kept no longer than until it has been told."""
 
 
 class ToolCalls:
@@ -28,13 +34,19 @@ class ToolCalls:
 
     A fragment belongs to the call at its ``index``; without one, to the call of its id, else to the one at
     the same place in the list. A new id with a name on a used index opens a new call; an id or a name that
-    is null, empty or repeated says nothing.
+    is null, empty or repeated says nothing. A name that is long in coming is not waited for.
+
+    Args:
+        bounds: Of the stream.
     """
 
-    def __init__(self, choice: int) -> None:
-        self._choice = choice
+    __slots__ = ("_at", "_bounds", "_by_id", "_choice", "_count")
+
+    def __init__(self, choice: int, bounds: Bounds) -> None:
+        bounds.take()
+        self._choice, self._bounds = choice, bounds
         self._at: dict[int, _Open] = {}  # by the upstream's index, or by place
-        self._by_id: dict[str, _Open] = {}
+        self._by_id: dict[int, _Open] = {}  # by the id's hash
         self._count = 0
 
     def read(self, calls: list[Call]) -> list[ToolCall]:
@@ -52,9 +64,8 @@ class ToolCalls:
                     found.append(ToolCall(entry.index, arguments, choice=self._choice))
                 continue
             entry.id = entry.id or call.id or None
-            entry.waiting += arguments
-            if name:
-                found.append(self._open(entry, name))
+            if name or not self._wait(entry, arguments):
+                found.append(self._open(entry, name or "", arguments))
         return found
 
     def flush(self) -> list[ToolCall]:
@@ -62,25 +73,43 @@ class ToolCalls:
         nameless = [entry for entry in self._at.values() if not entry.named and entry.waiting]
         return [self._open(entry, "") for entry in nameless]
 
-    def _open(self, entry: _Open, name: str) -> ToolCall:
-        entry.named = True
-        arguments, entry.waiting = entry.waiting, ""
-        return ToolCall(entry.index, arguments, entry.id, name, self._choice)
+    def _wait(self, entry: _Open, arguments: str) -> bool:
+        """Keep *arguments* until there is a name, if there is room for them."""
+        held = entry.held + (PIECE + len(arguments) if arguments else 0)
+        if not entry.held:
+            held += PIECE + len(entry.id or "")
+        if not self._bounds.hold(held - entry.held):
+            return False
+        entry.held = held
+        if arguments:
+            entry.waiting = entry.waiting or []
+            entry.waiting.append(arguments)
+        return True
+
+    def _open(self, entry: _Open, name: str, arguments: str = "") -> ToolCall:
+        arguments = "".join([*(entry.waiting or ()), arguments])
+        id = entry.id
+        self._bounds.release(entry.held)
+        entry.held = 0
+        entry.named, entry.waiting, entry.id = True, None, None
+        entry.mark = hash(id) if id else None
+        return ToolCall(entry.index, arguments, id, name, self._choice)
 
     def _entry(self, place: int, call: Call, name: str | None) -> _Open:
         at = call.index
         entry = self._at.get(place if at is None else at)
         if at is None and call.id:
-            entry = self._by_id.get(call.id, entry)
+            entry = self._by_id.get(hash(call.id), entry)
         if entry is not None and name and entry.named:
-            another = bool(call.id and entry.id and call.id != entry.id)
+            another = bool(call.id and entry.mark is not None and hash(call.id) != entry.mark)
             if another or (at is None and not call.id):
                 entry = None
         if entry is None:
+            self._bounds.take()
             entry = self._at[place if at is None else at] = _Open(self._count, call.id or None)
             self._count += 1
             if call.id:
-                self._by_id[call.id] = entry
+                self._by_id[hash(call.id)] = entry
         return entry
 
 
@@ -89,7 +118,7 @@ class _Keyed:
     """A call under an upstream's key; ``given`` are arguments that nobody has told."""
 
     index: int
-    given: object
+    given: str = ""
     is_open: bool = True
     has_fragments: bool = False
 
@@ -101,10 +130,13 @@ class KeyedCalls:
 
     Many vendors give a call's arguments more than once: in fragments, and with its end, or only with its
     beginning. They are told in fragments if there are any, else with the end.
+
+    Args:
+        bounds: Of the stream; none: these are all its calls.
     """
 
-    def __init__(self, choice: int = 0) -> None:
-        self._choice = choice
+    def __init__(self, choice: int = 0, bounds: Bounds | None = None) -> None:
+        self._choice, self._bounds = choice, bounds or Bounds()
         self._at: dict[Hashable, _Keyed] = {}
         self._count = 0
 
@@ -126,9 +158,16 @@ class KeyedCalls:
         Return the opening of the call at *key*, another one if there was one.
 
         Args:
-            given: Arguments that came along; they count if no fragment follows.
+            given: Arguments that came along; they count if no fragment follows. Where there is no room to
+                keep them, none is waited for.
         """
-        self._at[key] = _Keyed(self._count, given)
+        self._bounds.take()
+        text = compact(given) if given else ""
+        call = self._at[key] = _Keyed(self._count)
+        if not self._bounds.hold(len(text)):
+            call.is_open = False
+            return self.whole(id, name, text)
+        call.given = text
         return self.whole(id, name, None)
 
     def add(self, key: Hashable, fragment: str | None) -> list[ToolCall]:
@@ -137,6 +176,7 @@ class KeyedCalls:
         if not fragment or call is None or not call.is_open:
             return []
         call.has_fragments = True
+        self._forget(call)
         return [ToolCall(call.index, fragment, choice=self._choice)]
 
     def close(self, key: Hashable, given: object = None) -> list[ToolCall]:
@@ -145,8 +185,14 @@ class KeyedCalls:
         if call is None or not call.is_open:
             return []
         call.is_open = False
-        arguments = "" if call.has_fragments else compact(given or call.given or "")
+        arguments = "" if call.has_fragments else compact(given) if given else call.given
+        self._forget(call)
         return [ToolCall(call.index, arguments, choice=self._choice)] if arguments else []
+
+    def _forget(self, call: _Keyed) -> None:
+        if call.given:
+            self._bounds.release(len(call.given))
+            call.given = ""
 
     def close_all(self) -> list[ToolCall]:
         """Return the arguments given at the opening of calls whose end never came."""

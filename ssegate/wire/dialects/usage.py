@@ -78,6 +78,13 @@ CACHED: Names = (
 INNER = ("tokens", "billed_units")
 """Objects that hold the counts themselves (Cohere); what is billed is not all that was read."""
 
+KNOWN = {
+    *(*INPUT, *OUTPUT, *INNER, "total_tokens"),
+    *(name for parts in INPUT.values() for names in parts for name in names),
+    *(part for names in (*OUTPUT.values(), REASONING, CACHED) for name in names for part in name.split(".")),
+}
+"""The members that are read; no others are kept."""
+
 
 def read_usage(counts: dict[str, Any]) -> Usage | None:
     """
@@ -104,9 +111,20 @@ class UsageSoFar:
         """Lay *counts*, if they are an object, over those before; return the usage, if it says anything."""
         if not isinstance(counts, dict):
             return []
-        self._counts |= {name: count for name, count in counts.items() if count is not None}
+        self._counts |= {name: _kept(count) for name, count in counts.items() if _says(name, count)}
         usage = read_usage(self._counts)
         return [] if usage is None else [usage]
+
+
+def _says(name: str, count: object) -> bool:
+    return name in KNOWN and count is not None
+
+
+def _kept(count: object) -> object:
+    """Return a count, or those that an object of details has; None for what is neither."""
+    if isinstance(count, dict):
+        return {name: inner for name, inner in count.items() if name in KNOWN and _number(inner) is not None}
+    return count if isinstance(count, int | float) else None
 
 
 def _input(counts: dict[str, Any]) -> int | None:

@@ -79,6 +79,10 @@ SAME_IN: dict[tuple[str, str], Callable[[Context], Format]] = {
 """What ``same`` is where a dialect comes in another framing than its usual one, by both their names."""
 
 
+SPEAKS_FIRST = frozenset({"openai", "responses", "anthropic", "cohere"})
+"""Dialects whose ``same`` may begin before the upstream has: always SSE, where a comment has room."""
+
+
 def make(output: str, dialect: str | Description, context: Context, framing: str = "") -> Format:
     """Return a new format for a stream; *dialect* and *framing*, as recognised, matter for ``same`` alone."""
     if output != "same":

@@ -36,6 +36,9 @@ __all__ = ["PRELUDE", "EventStream", "is_prelude", "read_headers"]
 
 PRELUDE = struct.Struct(">III")
 CRC = struct.Struct(">I")
+LONGEST_KEPT = 4096
+"""Bytes of headers."""
+
 SHORTEST = PRELUDE.size + CRC.size
 """Bytes of a message without headers and payload."""
 
@@ -137,7 +140,11 @@ class EventStream:
         if kind == "error":
             said = {"message": headers.get(":error-message", "")}
             return Frame("error:" + headers.get(":error-code", ""), payload or json.dumps(said).encode())
-        self._headers, self._event = block, headers.get(":event-type", "")
+        # Long ones, which are nobody's, are not kept beside the next message.
+        self._headers, self._event = (
+            block if len(block) <= LONGEST_KEPT else None,
+            headers.get(":event-type", ""),
+        )
         return Frame(self._event, payload)
 
 

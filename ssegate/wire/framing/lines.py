@@ -102,9 +102,13 @@ class JSONDocument:
 
     def close(self) -> Iterator[Frame]:
         """Yield the document, if there is one."""
-        if document := bytes(self._body).removeprefix(BOM).strip(BLANK):
+        if self._body.startswith(BOM):
+            del self._body[: len(BOM)]
+        document = bytes(self._body)
+        self._body.clear()  # at once: it may be as large as an event may be
+        document = document.strip(BLANK)
+        if document:
             yield Frame("", document)
-        self._body.clear()
 
 
 class PlainText:

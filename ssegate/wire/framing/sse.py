@@ -100,8 +100,10 @@ class SSE:
         """Yield the last event if its blank line is missing, as ``unfinished``."""
         frames: list[Frame] = []
         if self._line:
-            self._read(bytes(self._line), frames)
-            self._line.clear()
+            line = bytes(self._line)
+            self._line.clear()  # at once: it may be as long as an event may be
+            self._read(line, frames)
+            del line
         self._dispatch(frames, "unfinished")
         self.is_between = True
         yield from frames
@@ -142,9 +144,12 @@ class SSE:
 
     def _read(self, line: bytes, frames: list[Frame]) -> None:
         """Act on one line that is not blank, without its end."""
-        field, _, value = line.partition(b":")
-        if value.startswith(b" "):
-            value = value[1:]
+        if len(line) > LONGEST_LABEL:
+            field, value = _long_field(line)
+        else:
+            field, _, value = line.partition(b":")
+            if value.startswith(b" "):
+                value = value[1:]
         if field == b"event":
             self._end_bare(frames)
             event = _label(value) or ""
@@ -204,6 +209,14 @@ class SSE:
             else:
                 frames.append(Frame(self._event, data, self._id, irregular))
         self._data, self._is_bare, self._event = None, False, ""
+
+
+def _long_field(line: bytes) -> tuple[bytes, bytes]:
+    """Return name and value of a line, copied once: it may be as long as an event may be."""
+    colon = line.find(b":")
+    if colon < 0:
+        return line, b""
+    return line[:colon], line[colon + 1 + line.startswith(b" ", colon + 1) :]
 
 
 def _label(value: bytes) -> str | None:

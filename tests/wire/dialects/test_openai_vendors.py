@@ -147,6 +147,17 @@ CASES = {
         [chunk({}), {**chunk({}, finish_reason="stop"), "usage": COUNTS, "time_info": {"queue_time": 0.1}}],
         [Usage(9, 7), STOP],
     ),
+    "Cloudflare counts in every chunk and once more without choices": (
+        [
+            {
+                **chunk({"reasoning_content": "r"}, finish_reason=None),
+                "usage": {**COUNTS, "completion_tokens": 1},
+            },
+            {**chunk({"content": "a"}, finish_reason="stop"), "usage": COUNTS},
+            {"object": "chat.completion.chunk", "choices": [], "usage": COUNTS},
+        ],
+        [Reasoning("r"), Usage(9, 1), Text("a"), Usage(9, 7), STOP, Usage(9, 7)],
+    ),
     "Writer's message is its delta": (
         [
             {
