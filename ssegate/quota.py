@@ -49,12 +49,12 @@ class Quota:
         self._holds = [hold for hold in verdict.holds if hold.bucket.limit.dimension in _COUNTED]
         self._tokens = self._fitting(lambda h: h.units - input_units.get(h.bucket.limit.dimension, 0))
         self._unlooked_bytes = self._tokens
-        self._count: Callable[[], int] = lambda: 0
-        self._end: Callable[[Failure], None] = lambda failure: None
+        self._count: Callable[[], int] = int
+        self._end: Callable[[Failure], object] = _nobody
         self._asking: asyncio.Task[None] | None = None
         self._is_over = False
 
-    def watch(self, count: Callable[[], int], end: Callable[[Failure], None]) -> None:
+    def watch(self, count: Callable[[], int], end: Callable[[Failure], object]) -> None:
         """Watch the stream that has generated *count* tokens so far, and that *end* ends."""
         self._count, self._end = count, end
 
@@ -71,6 +71,7 @@ class Quota:
         The reservation is settled by the rest; what is still asked for is given back when it comes.
         """
         self._is_over = True
+        self._count, self._end = int, _nobody  # both hold the stream, which holds this
         for verdict, tokens in self._extras:
             used = min(tokens, max(0, actual["output_tokens"]))
             units = self._units(used)
@@ -129,3 +130,7 @@ class Quota:
         if hold.bucket.limit.dimension != "cost":
             return units
         return int(units / self._token_cost) if self._token_cost else _ENDLESS
+
+
+def _nobody(failure: Failure) -> None:
+    """There is no stream to be ended."""

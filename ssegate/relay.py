@@ -368,6 +368,8 @@ class Relay:
             return
         if out:
             self._outlet.write(out)
+            if self._quota is not None:
+                self._quota.wrote(len(out))
         if self._is_foreign or (self._pipeline.is_open and not self._outlet.is_open):
             self._wake()
             if self._outlet.is_full:

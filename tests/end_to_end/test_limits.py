@@ -73,6 +73,41 @@ async def test_anthropic_clients_get_their_own_headers_and_body(gate: Any, worke
     assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
 
 
+OURS = {"type": "requests", "code": "rate_limit_exceeded"}
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "where", "expected"),
+    [
+        (", output: native", "/x", [], OURS),
+        (", output: openai", "/x", ["error"], OURS | {"param": None}),
+        (", output: responses", "/x", ["error"], OURS),
+        (", output: vercel", "/x", ["error"], OURS),
+        (", output: text", "/x", ["error"], OURS),
+        (", output: raw", "/x", ["error"], OURS),
+        (", output: anthropic", "/x", ["error"], {"type": "rate_limit_error"}),
+        ("", "/v1/responses", ["error"], OURS),
+        ("", "/v1beta/models/m:generateContent", ["error"], {"code": 429, "status": "RESOURCE_EXHAUSTED"}),
+        ("", "/api/chat", [], {}),
+        ("", "/v2/chat", [], {}),
+    ],
+)
+async def test_a_refusal_has_the_body_that_its_clients_read(
+    gate: Any, worker: Worker, route: str, path: str, where: list[str], expected: dict[str, Any]
+):
+    """The route's format, or that of the vendor's path; the sentence is in each of them."""
+    running = await gate(config(worker, "{requests: 1/minute}", route=route))
+    await chat(running, path=path)
+    answer = await chat(running, path=path)
+
+    said = answer.json
+    for name in where:
+        said = said[name]
+    assert (answer.status, {name: said[name] for name in expected}) == (429, expected)
+    assert b"limit reached: 1 requests per minute" in answer.body
+    assert 0 < int(answer.headers["retry-after-ms"]) <= 60_000
+
+
 async def test_an_event_source_gets_the_refusal_as_an_event(gate: Any, worker: Worker):
     """It cannot see a status."""
     prompt = ", from_prompt: {body: {model: m, messages: [{role: user, content: '{prompt}'}]}}"
