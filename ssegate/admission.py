@@ -116,23 +116,23 @@ async def admit(exchange: Exchange, route: Route, planned: Plan, store: Store, d
         said = "the limit store does not answer"
         raise ClientError("overloaded", said, {"Retry-After": "1"}) from None
     exchange.rates = rate_headers(verdict.holds, anthropic=exchange.shape == "anthropic", now=time.time())
-    name = "-" if key is None else key.name
+    name = exchange.key_name
     if verdict.refused is not None:
         decided(route.name, name, verdict.refused.limit.dimension, False)
         raise _refusal(verdict, verdict.refused.limit)
     decided(route.name, name, "-", True)
     admission = Admission(store, verdict, tokens_in, tokens_out, price, world.price_of)
     if world.config.limits.cuts and admission.counts_tokens:
-        input_cost = 0 if price is None else _billionths(price, Usage(tokens_in, 0))
-        token_cost = 0.0 if price is None else price.output * _BILLION / 1e6
-        admission.quota = Quota(
-            store,
-            verdict,
-            _of(tokens_in, 0, input_cost),
-            token_cost,
-            lambda dimension: decided(route.name, name, dimension, False),
-        )
+        admission.quota = _quota(admission, lambda what: decided(route.name, name, what, False))
     return admission
+
+
+def _quota(admission: Admission, refused: Callable[[Dimension], None]) -> Quota:
+    price, tokens_in = admission.price, admission.input_tokens
+    input_cost = 0 if price is None else _billionths(price, Usage(tokens_in, 0))
+    token_cost = 0.0 if price is None else price.output * _BILLION / 1e6
+    of_input = _of(tokens_in, 0, input_cost)
+    return Quota(admission.store, admission.verdict, of_input, token_cost, refused)
 
 
 def _expected(planned: Plan) -> Usage:
