@@ -19,7 +19,7 @@ from ssegate.wire.formats.error_bodies import error_body
 
 __all__ = ["Connection", "ConnectionServer"]
 
-_WRITE_HIGH_WATER = 64 << 10
+_WRITE_HIGH_WATER = 16 << 10
 """Bytes kept for a client that does not read before its stream is held back."""
 
 

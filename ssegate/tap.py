@@ -67,13 +67,16 @@ class Line(ResponseHandler):
 
     Attributes:
         hook: Of the chunked body that it carries, if that is tapped.
+        is_used: It has been given out by the pool before.
     """
 
-    __slots__ = ("hook",)  # the others are so many that one more in their dictionary would double it
+    # Beside so many of the parent's, two attributes more would double its dictionary.
+    __slots__ = ("hook", "is_used")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.hook: _Hook | None = None
+        self.is_used = False
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""

@@ -11,15 +11,17 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, TraceConfig
+from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -57,12 +59,25 @@ class Call:
     """False: the body passes through in whatever coding it has."""
 
 
+_is_reused: ContextVar[bool] = ContextVar("the call's connection came from the pool")
+
+
 class _Connector(TCPConnector):
     """Makes connections that can be tapped."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._factory = cast("partial[ResponseHandler]", partial(Line, loop=self._loop))
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
+        """Take a connection from the pool or make one, and note which."""
+        connection = await super().connect(req, traces, timeout)
+        line = connection.protocol
+        if isinstance(line, Line):
+            # The client itself tries a GET again: what the new connection then meets is no stale one.
+            _is_reused.set(line.is_used)
+            line.is_used = True
+        return connection
 
 
 class Upstreams:
@@ -97,7 +112,6 @@ class Upstreams:
             auto_decompress=auto_decompress,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=ClientTimeout(total=None),
-            trace_configs=[_reuse_trace()],
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             max_field_size=32_768,
             max_line_size=16_384,
@@ -113,17 +127,17 @@ class Upstreams:
         Raises:
             UpstreamError: With the code of what went wrong.
         """
-        seen = SimpleNamespace(reused=False)
+        _is_reused.set(False)
         session = self._decoding if call.decompress else self._passing
         try:
             with _mapped(call.upstream.name):
-                return await self._send(session, call, seen)
+                return await self._send(session, call)
         except UpstreamError as error:
-            stale = error.failure.code == "upstream_disconnected" and seen.reused
+            stale = error.failure.code == "upstream_disconnected" and _is_reused.get()
             if not stale or _had_begun(error.__cause__) or not isinstance(call.body, bytes | None):
                 raise
         with _mapped(call.upstream.name):
-            return await self._send(self._fresh if call.decompress else self._fresh_passing, call, seen)
+            return await self._send(self._fresh if call.decompress else self._fresh_passing, call)
 
     def end_within(self, seconds: float, response: ClientResponse) -> None:
         """Close *response* in *seconds*; should its body have ended by then, its connection is kept."""
@@ -134,7 +148,7 @@ class Upstreams:
         self._ending.discard(response)
         response.close()
 
-    async def _send(self, session: ClientSession, call: Call, seen: SimpleNamespace) -> ClientResponse:
+    async def _send(self, session: ClientSession, call: Call) -> ClientResponse:
         response = await session.request(
             call.method,
             URL(call.url, encoded=True),
@@ -144,7 +158,6 @@ class Upstreams:
             ssl=self._verification(call.upstream),
             proxy=call.upstream.proxy,
             timeout=ClientTimeout(total=None, connect=call.connect_timeout),
-            trace_request_ctx=seen,
         )
         _end_with_connection(response)
         return response
@@ -155,22 +168,6 @@ class Upstreams:
         if upstream.verify not in self._contexts:
             self._contexts[upstream.verify] = ssl.create_default_context(cafile=upstream.verify)
         return self._contexts[upstream.verify]
-
-
-def _reuse_trace() -> TraceConfig:
-    """Note on the call whether its connection came from the pool."""
-    trace = TraceConfig()
-
-    async def reused(_session: ClientSession, context: SimpleNamespace, _params: object) -> None:
-        context.trace_request_ctx.reused = True
-
-    async def made(_session: ClientSession, context: SimpleNamespace, _params: object) -> None:
-        # The client itself tries a GET again; what that new connection meets is no stale one.
-        context.trace_request_ctx.reused = False
-
-    trace.on_connection_reuseconn.append(reused)
-    trace.on_connection_create_end.append(made)
-    return trace
 
 
 def _had_begun(error: BaseException | None) -> bool:

@@ -399,6 +399,7 @@ class Pipeline:
         self._carries = self._refusal is None and (
             output == "same" or (output == name and output in CARRYING)
         )
+        self._dialect.carries = self._carries
         if output in OF_OWN_DIALECT and output != name:
             message = f"the upstream answered in the {name} dialect, the output {output} needs its own"
             self._refusal = Failure("upstream_content_type", message)

@@ -72,6 +72,9 @@ class Dialect(Protocol):
     volatile: ClassVar[tuple[str, ...]]
     """Members that differ from frame to frame and say nothing (a time, padding)."""
 
+    carries: bool
+    """``carry`` will be asked for; where it will not, nothing of a frame need be kept for it."""
+
     def decode(self, frame: Frame) -> list[Event]:
         """
         Return what *frame* says, in the order in which a reader must act on it.

@@ -49,6 +49,7 @@ class FrameDialect:
     may_miss_deltas: ClassVar[bool] = False
     pads: ClassVar[bool] = False
     volatile: ClassVar[tuple[str, ...]] = ()
+    carries = True
 
     def __init__(self) -> None:
         self._said: list[Event] = []  # by the last frame, for carry
@@ -121,8 +122,8 @@ class JSONDialect(FrameDialect, Generic[Model]):
         said = self._events(model, frame)
         if self._repaired:
             said = without_halves(said)
-        self._held = model
-        self._said = said
+        if self.carries:
+            self._held, self._said = model, said
         return said
 
     def carry(self, frame: Frame) -> Carried | None:

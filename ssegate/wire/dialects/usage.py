@@ -7,6 +7,7 @@ a count includes is known by its name, not by its vendor: the tables say what mu
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ssegate.wire.events import Usage
@@ -146,16 +147,20 @@ def _output(counts: dict[str, Any], reasoning: int | None) -> int | None:
 
 
 def _first(counts: dict[str, Any], names: Names) -> int | None:
-    for name in names:
-        outer, dot, inner = name.partition(".")
-        if outer not in counts:
-            continue
-        value = counts[outer]
-        if dot:
+    for outer, inner in _paths(names):
+        value = counts.get(outer)
+        if inner:
             value = value.get(inner) if isinstance(value, dict) else None
-        if (number := _number(value)) is not None:
+        if value is not None and (number := _number(value)) is not None:
             return number
     return None
+
+
+@lru_cache
+def _paths(names: Names) -> list[tuple[str, str]]:
+    """Take *names* apart once: Gemini tells its usage with every chunk."""
+    parts = (name.partition(".") for name in names)
+    return [(outer, inner) for outer, _, inner in parts]
 
 
 def _number(value: object) -> int | None:
