@@ -124,7 +124,7 @@ class Quota:
 
     def _fitting(self, room: Callable[[Hold], int]) -> int:
         """Return how many tokens fit where each bucket has *room*."""
-        return max(0, min(self._in_tokens(hold, room(hold)) for hold in self._holds))
+        return max(0, min((self._in_tokens(hold, room(hold)) for hold in self._holds), default=_ENDLESS))
 
     def _in_tokens(self, hold: Hold, units: int) -> int:
         if hold.bucket.limit.dimension != "cost":

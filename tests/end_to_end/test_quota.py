@@ -109,3 +109,15 @@ async def test_a_budget_cuts_too(gate: Any, worker: Worker):
     assert error["code"] == "quota_exceeded"
     assert 1200 <= tokens < 3000
     assert "1.2 dollars per day" in error["message"]
+
+
+@pytest.mark.parametrize("limits", ["{}", "{input_tokens: 5000/hour}", "{cost: 1/day}"])
+async def test_nothing_is_cut_where_the_output_has_no_limit(gate: Any, worker: Worker, limits: str):
+    """Another key may have one; input alone is known before, and what is free costs nothing."""
+    worker.words = 1500
+    other = "{name: b, value: b, limits: {tokens: 9/day}}"
+    keys = f"keys: [{{name: a, value: aaaaaaaa, limits: {limits}}}, {other}]"
+    prices = "prices: {gpt-4o: {input: 1, output: 0}}"
+    running = await gate(config(worker, "{on_exhausted: cut}", f"{keys}\n        {prices}"))
+
+    assert ending(await chat(running, UNSAID, headers={"x-api-key": "aaaaaaaa"})) == (1500, None)
