@@ -21,7 +21,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -38,13 +37,13 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from ssegate.limits.debts import Debt, debts_of
 from ssegate.limits.gcra import RateLimit
-from ssegate.limits.ground import TICKS_PER_SECOND, Limit
+from ssegate.limits.ground import TICKS_PER_SECOND
 from ssegate.limits.leases import StreamLimit
 from ssegate.limits.memory import MemoryStore
-from ssegate.limits.scripts import REDIS_TIME, Script
-from ssegate.limits.store import Actual, Bucket, Hold, StoreDown, Verdict, corrections
-from ssegate.limits.windows import WindowLimit
+from ssegate.limits.scripts import PREFIX, REDIS_TIME, Script, five, verdict_of
+from ssegate.limits.store import Actual, Bucket, Hold, StoreDown, Verdict
 
 __all__ = ["BUDGET", "OnError", "RedisStore"]
 
@@ -71,10 +70,7 @@ _BATCH = 200
 
 _MAX_OWED = 100_000
 _NEVER = float("-inf")
-_PREFIX = "ssegate:{limits}:"
-"""The braces keep all keys of a decision on one node of a cluster."""
-
-_REPLICAS = _PREFIX + "replicas"
+_REPLICAS = PREFIX + "replicas"
 
 _FRESH_CONNECTION = (ReadOnlyError, MovedError, ConnectionError)
 """What another connection may mend: the name leads to a new primary now, or an idle one was closed."""
@@ -114,7 +110,7 @@ class RedisStore:
         self._leases: dict[str, list[str]] = {}
         """Of this replica's open streams: the lease and its buckets."""
 
-        self._owed: deque[_Debt] = deque(maxlen=_MAX_OWED)
+        self._owed: deque[Debt] = deque(maxlen=_MAX_OWED)
         self._writing: set[asyncio.Task[Any]] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._is_wanted = asyncio.Event()
@@ -132,7 +128,7 @@ class RedisStore:
             await asyncio.wait({self._keeper})
         await self.written()
         if self.is_up:
-            self._owed.append(_Debt(_REPLICAS, StreamLimit(0), -1, lease=self._name))
+            self._owed.append(Debt(_REPLICAS, StreamLimit(0), -1, lease=self._name))
             await self._write()
         await self._client.aclose()
 
@@ -161,15 +157,15 @@ class RedisStore:
         lease = secrets.token_hex(8)
         args: list[str | int] = [lease, EXPIRY * TICKS_PER_SECOND]
         for bucket in buckets:
-            args += _five(bucket.limit, min(bucket.units, bucket.limit.capacity))
+            args += five(bucket.limit, min(bucket.units, bucket.limit.capacity))
         try:
-            answer = await self._run("take", self._take, [_PREFIX + b.key for b in buckets], args)
+            answer = await self._run("take", self._take, [PREFIX + b.key for b in buckets], args)
         except StoreDown:
             # If the script runs late, nobody holds what it opens.
             opened = (b.key for b in buckets if isinstance(b.limit, StreamLimit))
-            self._owed += [_Debt(_PREFIX + key, StreamLimit(0), -1, lease=lease) for key in opened]
+            self._owed += [Debt(PREFIX + key, StreamLimit(0), -1, lease=lease) for key in opened]
             return self._take_alone(buckets)
-        verdict = _verdict(buckets, answer)
+        verdict = verdict_of(buckets, answer)
         if verdict.is_allowed:
             verdict.mirror = self._local.take_now(self._shares(buckets), force=True)
             self._note_streams(verdict, lease)
@@ -179,7 +175,7 @@ class RedisStore:
         """Put what was reserved right, and give back open streams; the server is told in a moment."""
         if verdict.lease is not None:
             self._leases.pop(verdict.lease, None)
-        self._owed += _debts(verdict, actual)
+        self._owed += debts_of(verdict, actual)
         if verdict.mirror is not None:
             self._local.settle(verdict.mirror, actual)
         if self.is_up and self._owed:
@@ -203,7 +199,7 @@ class RedisStore:
         if not taken.is_allowed:
             return taken
         pairs = zip(buckets, taken.holds, strict=True)
-        holds = [Hold(b, _PREFIX + b.key, h.units, 0, h.remaining, h.reset_ms) for b, h in pairs]
+        holds = [Hold(b, PREFIX + b.key, h.units, 0, h.remaining, h.reset_ms) for b, h in pairs]
         verdict = Verdict(holds, mirror=taken, is_alone=True)
         self._note_streams(verdict, secrets.token_hex(8))
         return verdict
@@ -276,7 +272,7 @@ class RedisStore:
             return
         # Streams that have ended meanwhile must not have been opened again.
         ended = (pair for pair in pairs if pair[1] not in self._leases)
-        self._owed += [_Debt(key, StreamLimit(0), -1, lease=lease) for key, lease in ended]
+        self._owed += [Debt(key, StreamLimit(0), -1, lease=lease) for key, lease in ended]
         if await self._write() and not self.is_up:
             self.is_up = True
             if self._complained_at != _NEVER:
@@ -298,71 +294,6 @@ class RedisStore:
                 self._owed.extendleft(debt for debt in reversed(batch) if debt.may_be_paid_twice)
                 return False
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Debt:
-    """A change that the server is still to be told."""
-
-    key: str
-    limit: Limit
-    units: int
-    mark: int | None = None
-    lease: str | None = None
-
-    @property
-    def may_be_paid_twice(self) -> bool:
-        """Whether to tell it again where it is not known if it has arrived."""
-        return self.units > 0 or isinstance(self.limit, StreamLimit)
-
-    def args(self) -> list[str | int]:
-        """Return it as ``settle.lua`` takes it."""
-        last = self.lease if isinstance(self.limit, StreamLimit) else self.mark
-        return [*_five(self.limit, self.units), "" if last is None else last]
-
-
-def _debts(verdict: Verdict, actual: Actual) -> list[_Debt]:
-    """Return what settling *verdict* changes on the server."""
-    if not verdict.is_alone:
-        changes = corrections(verdict, actual)
-        return [_Debt(h.key, h.bucket.limit, units, h.mark, verdict.lease) for h, units in changes]
-    if verdict.is_settled:
-        return []
-    verdict.is_settled = True
-    # The server knows nothing of this request. What is over by now need not be told: rates have gone on.
-    return [
-        _Debt(hold.key, limit, actual.get(limit.dimension, hold.units), None, verdict.lease)
-        for hold in verdict.holds
-        if not isinstance(limit := hold.bucket.limit, RateLimit)
-    ]
-
-
-def _five(limit: Limit, units: int) -> list[str | int]:
-    """Return the arguments of one bucket: kind, units, amount, burst, period."""
-    match limit:
-        case RateLimit():
-            return ["rate", units, limit.amount, limit.burst, limit.period]
-        case WindowLimit():
-            return ["window", units, limit.amount, 0, limit.period]
-        case _:
-            return ["streams", units, limit.capacity, 0, ""]
-
-
-def _verdict(buckets: Sequence[Bucket], answer: list[int]) -> Verdict:
-    """Return what ``take.lua`` has answered."""
-    wait_ms, refused, *rest = answer
-    holds = [
-        Hold(
-            bucket,
-            _PREFIX + bucket.key,
-            min(bucket.units, bucket.limit.capacity),
-            mark=rest[3 * at + 2],
-            remaining=rest[3 * at],
-            reset_ms=rest[3 * at + 1],
-        )
-        for at, bucket in enumerate(buckets)
-    ]
-    return Verdict(holds, wait_ms, buckets[refused - 1] if refused else None)
 
 
 def _client(url: str, budget: float) -> Redis:

@@ -1,5 +1,6 @@
 """
-The Lua scripts, and how they are sent: by their hash, and by their text where the server does not know it.
+The Lua scripts: what they take and answer, and how they are sent, by their hash, and by their text where the
+server does not know it.
 
 SCRIPT LOAD is never sent, as some proxies in front of Redis refuse it.
 """
@@ -14,7 +15,15 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-__all__ = ["REDIS_TIME", "Script"]
+from ssegate.limits.gcra import RateLimit
+from ssegate.limits.ground import Limit
+from ssegate.limits.store import Bucket, Hold, Verdict
+from ssegate.limits.windows import WindowLimit
+
+__all__ = ["PREFIX", "REDIS_TIME", "Script", "five", "verdict_of"]
+
+PREFIX = "ssegate:{limits}:"
+"""The braces keep all keys of a decision on one node of a cluster."""
 
 REDIS_TIME = "local t = redis.call('TIME'); local now = t[1] * 100000 + math.floor(t[2] / 10)\n"
 """All replicas go by one clock, the server's."""
@@ -37,3 +46,31 @@ class Script:
             return await client.evalsha(self._hash, len(keys), *keys, *args)
         except NoScriptError:
             return await client.eval(self._text, len(keys), *keys, *args)
+
+
+def five(limit: Limit, units: int) -> list[str | int]:
+    """Return the arguments of one bucket: kind, units, amount, burst, period."""
+    match limit:
+        case RateLimit():
+            return ["rate", units, limit.amount, limit.burst, limit.period]
+        case WindowLimit():
+            return ["window", units, limit.amount, 0, limit.period]
+        case _:
+            return ["streams", units, limit.capacity, 0, ""]
+
+
+def verdict_of(buckets: Sequence[Bucket], answer: list[int]) -> Verdict:
+    """Return what ``take.lua`` has answered."""
+    wait_ms, refused, *rest = answer
+    holds = [
+        Hold(
+            bucket,
+            PREFIX + bucket.key,
+            min(bucket.units, bucket.limit.capacity),
+            mark=rest[3 * at + 2],
+            remaining=rest[3 * at],
+            reset_ms=rest[3 * at + 1],
+        )
+        for at, bucket in enumerate(buckets)
+    ]
+    return Verdict(holds, wait_ms, buckets[refused - 1] if refused else None)
