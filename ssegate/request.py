@@ -165,11 +165,30 @@ def read_json(body: bytes) -> JSONObject | None:
         said = f"invalid UTF-8 (byte {max(place, 0) + error.start})"
         raise ClientError("bad_request", f"the body is not valid JSON: {said}") from None
     except msgspec.DecodeError as error:
+        if (whole := _without_halves(body)) != body:
+            return read_json(whole)
         # Of a body that breaks off, msgspec does not say where.
         cut = f" (byte {len(body)})" if "truncated" in str(error) else ""
         raise ClientError("bad_request", f"the body is not valid JSON: {error}{cut}") from None
     except RecursionError:
         raise ClientError("bad_request", "the body is nested too deeply") from None
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape in a JSON string; the group is half of a surrogate pair whose other half is not there."""
+
+
+def _without_halves(body: bytes) -> bytes:
+    """
+    Return *body* with U+FFFD for each half of a surrogate pair that stands alone.
+
+    JSON's grammar allows them (RFC 8259 section 8.2), and a page that cuts a text inside an emoji sends them.
+    What is not edited goes on as it came all the same; what the upstream makes of it is its business.
+    """
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
 def request_model(body: JSONObject | None) -> str | None:

@@ -218,6 +218,28 @@ def test_an_edited_body_keeps_the_bytes_of_other_values():
         assert part in made
 
 
+HALVES = [r"cut \ud83d", r"\ude42 y", r"\uD83Dabcdefgh", r"\ud83d\ud83d\ude00", r"\\\ud83d", r"\ud83d\\ude00"]
+
+
+@pytest.mark.parametrize("text", HALVES)
+def test_half_a_character_is_no_fault_of_the_body(text: str):
+    """A page that cuts a text inside an emoji sends one: it passes as it came, once edited as U+FFFD."""
+    body = b'{"model":"m","stream":true,"messages":[{"content":"%b"}]}' % text.encode()
+
+    assert planned(route(), body, path="/x").body == body
+    edited = sent(route(set={"n": 2}), body, path="/x")["messages"]
+    said = json.loads(body)["messages"][0]["content"]
+    # What is in pairs is read as one, what stands alone is replaced.
+    paired = said.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    assert edited == [{"content": "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in paired)}]
+
+
+def test_what_only_looks_like_half_a_character_stays():
+    """An escaped backslash is no beginning of an escape."""
+    read = read_json(rb'{"a":"\\ud83d","b":"\ud83d"}')
+    assert read == {"a": msgspec.Raw(rb'"\\ud83d"'), "b": msgspec.Raw(rb'"\ufffd"')}
+
+
 def test_a_body_that_streams_through_is_no_body():
     """None stays None, and wants nothing by itself."""
     made = planned(route(output="native"), None)

@@ -2,7 +2,7 @@
 Makes the tables of docs/clients.md of the results in ``scenarios.RESULTS``, and the list of scenarios.
 
     python -m tests.clients.table           rewrite them
-    python -m tests.clients.table --check   and fail if anything but a version was out of date
+    python -m tests.clients.table --check   and fail if one was not run, or more than a version out of date
 
 Each language has a block of its own, between ``<!-- Python -->`` and ``<!-- /Python -->``. A language of
 which nothing was run keeps its block as it is, so that a machine without Node does not lose Node's. Versions
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .scenarios import RESULTS, SCENARIOS, WIRES
 
-__all__ = ["PAGE", "block", "explained", "latest", "main", "replaced", "without_versions"]
+__all__ = ["PAGE", "block", "explained", "latest", "main", "replaced", "untried", "without_versions"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 
@@ -82,6 +82,12 @@ def without_versions(page: str) -> str:
     return re.sub(r"(?m)^(\|[^|]*\|)[^|]*(?=\|)", r"\1", page)
 
 
+def untried(page: str, rows: dict[Row, dict[str, Line]]) -> list[str]:
+    """Return the languages of *page* of which nothing was run."""
+    tried = {"scenarios", *(row[0] for row in rows)}
+    return [name for name in re.findall(r"<!-- (\w+) -->", page) if name not in tried]
+
+
 def main(check: bool) -> int:
     """Rewrite the page; return 1 if *check* and it had not been up to date."""
     rows = latest(json.loads(line) for line in RESULTS.read_text("utf-8").splitlines())
@@ -90,6 +96,9 @@ def main(check: bool) -> int:
     for language in sorted({row[0] for row in rows}):
         page = replaced(page, language, block(language, rows))
     PAGE.write_text(page, "utf-8")
+    if check and (missing := untried(page, rows)):
+        print(f"docs/clients.md: nothing was run of {', '.join(missing)}", file=sys.stderr)
+        return 1
     if without_versions(page) == without_versions(old):
         return 0
     print("docs/clients.md was out of date and has been rewritten: look at it and commit it", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .scenarios import SCENARIOS
-from .table import PAGE, block, explained, latest, replaced, without_versions
+from .table import PAGE, block, explained, latest, replaced, untried, without_versions
 
 PAGE_OF_TWO = (
     "# Clients\n<!-- Python -->\nold\n<!-- /Python -->\n<!-- JavaScript -->\nkept\n<!-- /JavaScript -->\n"
@@ -49,6 +49,12 @@ def test_a_language_that_did_not_run_keeps_its_table():
 
     assert "old" not in page and "kept" in page and "<!-- Python -->\n\nnew\n\n<!-- /Python -->" in page
     assert replaced(page, "Python", "new\n") == page
+
+
+def test_where_all_must_run_a_missing_language_is_told():
+    """A machine that skips a language, for want of Node or a browser, does not pass for one that tried it."""
+    assert untried(PAGE_OF_TWO, latest([result("text")])) == ["JavaScript"]
+    assert untried(PAGE_OF_TWO, latest([result("text"), result("text", language="JavaScript")])) == []
 
 
 def test_versions_alone_are_not_out_of_date():
