@@ -20,10 +20,11 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.*-ready)
 
 # What `make proof` runs more often than `make test` does.
-PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py framing/test_framing_recordings.py)
+PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py framing/test_framing_recordings.py) \
+	$(addprefix tests/limits/,test_model.py test_processes.py)
 
-# What only `make test-clients` runs.
-CLIENTS := $(wildcard tests/clients/python tests/clients/js)
+# What only `make test-clients` runs, in whole or in part.
+CLIENTS := $(wildcard tests/clients/python tests/clients/js) tests/end_to_end/test_sdk_limits.py
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +43,8 @@ test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --timeout 120 $(CLIENTS) $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
-proof: $(TEST_READY) ## every recording cut hundreds of times, spoiled thousands of times, three minutes
-	$(BIN)/python -m pytest -n 2 --timeout 240 --cuts 600 --hypothesis-profile proof $(PROOF) $(ARGS)
+proof: $(TEST_READY) ## every recording cut hundreds of times, spoiled thousands of times; limits against a model; four minutes
+	$(BIN)/python -m pytest -n 2 --timeout 240 --cuts 600 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
 
 fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
 	@$(BIN)/python tests/wire/fuzzer.py $(ARGS)

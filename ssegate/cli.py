@@ -23,6 +23,7 @@ from ssegate.config import Address, Config
 from ssegate.decoding import decode_body
 from ssegate.demo import run_demo
 from ssegate.gate import Gate
+from ssegate.keys import new_key
 from ssegate.lifecycle import asked_to_end, run_loop, serve
 from ssegate.listening import curl
 from ssegate.simulate import DIALECTS, FAULTS, Behaviour, Simulator
@@ -105,6 +106,21 @@ def check(file: Path | None) -> None:
 def schema() -> None:
     """Print the JSON Schema of the configuration."""
     click.echo(json.dumps(configuration.schema(), indent=2, ensure_ascii=False))
+
+
+@main.group("key")
+def key_group() -> None:
+    """Keys of those who may use the gate."""
+
+
+@key_group.command("new")
+@click.argument("name")
+def key_new(name: str) -> None:
+    """Print a new random key, once, and the lines of the configuration with its hash."""
+    key, digest = new_key()
+    click.echo(f"# The key itself, for whoever is to use it; it is shown this once:\n{key}\n")
+    click.echo("# For the configuration:\nkeys:")
+    click.echo(f"  - name: {json.dumps(name, ensure_ascii=False)}\n    hash: {digest}")
 
 
 @main.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
@@ -16,7 +17,30 @@ from ssegate.upstream import read
 from ssegate.wire.errors import UpstreamError
 from ssegate.wire.events import Failure
 
-__all__ = ["Copy"]
+__all__ = ["Copy", "Kept"]
+
+_MAX_KEPT = 4 << 20
+"""Bytes of a body that are kept for who wants to read them."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """A body that was passed on, for who wants to read its usage; empty where it is too long to be kept."""
+
+    content_type: str = ""
+    body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def may_tell(self) -> bool:
+        """The body is of a kind that may tell a usage: JSON, or events of any framing."""
+        return "json" in self.content_type or "event" in self.content_type
+
+    def add(self, data: bytes, total: int) -> None:
+        """Keep *data*, with which *total* bytes have come."""
+        if total > _MAX_KEPT:
+            self.body.clear()
+        elif self.may_tell:
+            self.body += data
 
 
 class Copy:
@@ -27,18 +51,28 @@ class Copy:
     nothing. They share one timer, moved lazily. Where the body ends before its time, so does the client's
     connection: no part of a body must look whole.
 
+    Args:
+        kept: Gets a copy of the body.
+
     Attributes:
         sent: Bytes of the body given to the client's connection.
         failure: Why the body did not reach its end; also set where ``run`` is cancelled in consequence.
     """
 
     def __init__(
-        self, request: BaseRequest, response: ClientResponse, *, idle: float | None, write: float | None
+        self,
+        request: BaseRequest,
+        response: ClientResponse,
+        *,
+        idle: float | None,
+        write: float | None,
+        kept: Kept | None = None,
     ) -> None:
         self.sent = 0
         self.failure: Failure | None = None
         self._request, self._response = request, response
         self._idle, self._write = idle, write
+        self._kept = kept
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._on_time)
         self._due: float | None = None
@@ -59,6 +93,8 @@ class Copy:
             data = first or await self._next()
             while data:
                 self.sent += len(data)
+                if self._kept is not None:
+                    self._kept.add(data, self.sent)
                 await answer.write(data)
                 data = await self._next()
         except UpstreamError as error:

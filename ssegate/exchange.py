@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from aiohttp.web import BaseRequest, Response
 from multidict import CIMultiDict
 
-from ssegate.config import Config, Route
+from ssegate.config import Config, Key, Route
 from ssegate.config.address import is_loopback
+from ssegate.keys import Keys, client_address
+from ssegate.limits import Rules
+from ssegate.passing import lay_over
 from ssegate.report import RequestReport
 from ssegate.request import CREDENTIALS, resolved_output
 from ssegate.retrying import retry_headers
@@ -24,6 +27,7 @@ from ssegate.wire.events import Failure
 from ssegate.wire.formats import FORMATS, HEADERS, make
 from ssegate.wire.formats.error_bodies import error_body
 from ssegate.wire.seams import Context
+from ssegate.wire.settings import price_of
 from ssegate.wire.stats import Price
 
 __all__ = ["Exchange", "World"]
@@ -64,11 +68,20 @@ class World:
     config: Config
     router: Router
     prices: tuple[tuple[str, Price], ...]
+    rules: Rules
+    keys: Keys | None
+    """None: nobody is asked for one."""
 
     @classmethod
     def of(cls, config: Config) -> World:
         """Build it from *config*."""
-        return cls(config, Router(config.routes), tuple(config.prices.items()))
+        keys = None if config.keys is None else Keys(config.keys)
+        prices = tuple(config.prices.items())
+        return cls(config, Router(config.routes), prices, Rules(config.limits), keys)
+
+    def price_of(self, model: str | None) -> Price | None:
+        """Return what *model* costs, if that is known."""
+        return price_of(self.prices, model)
 
 
 @dataclass(slots=True)
@@ -85,9 +98,38 @@ class Exchange:
 
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
     route: Route | None = None
+    key: Key | None = None
     cors: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    rates: dict[str, str] = field(default_factory=dict)
+    """How the caller stands with its limits, as headers tell it."""
+
     is_booked: bool = False
     """Log line and metrics of it are made, or made by the relay."""
+
+    @property
+    def head(self) -> CIMultiDict[str]:
+        """Headers that every answer carries, whatever it is."""
+        head = CIMultiDict(self.cors)
+        head.update(self.rates)
+        return head
+
+    @property
+    def key_name(self) -> str:
+        """The caller's key, as logs and metrics name it."""
+        return "-" if self.key is None else self.key.name
+
+    @property
+    def hides_key(self) -> bool:
+        """What the caller shows is for the gate; the upstream does not get it."""
+        return self.world.keys is not None
+
+    @property
+    def client(self) -> str:
+        """The address of the client itself: of the peer, or whom a trusted proxy speaks for."""
+        if not self.is_from_trusted_proxy:
+            return self.peer
+        forwarded = self.request.headers.getall("X-Forwarded-For", ())
+        return client_address(self.peer, forwarded, self.world.config.trusted_proxies)
 
     @property
     def errors_as_events(self) -> bool:
@@ -144,9 +186,9 @@ class Exchange:
         Args:
             headers: Of the answer, besides those that every error has.
         """
-        shape, status = self._shape, http_status(failure)
+        shape, status = self.shape, http_status(failure)
         head = CIMultiDict(headers or {})
-        head.extend(self.cors)
+        lay_over(head, self.head)
         head.setdefault("X-Request-ID", self.request_id)
         is_bodiless = self.request.method in ("HEAD", "OPTIONS")
         # A page that may not ask is not served a stream either, whatever it can see.
@@ -178,10 +220,11 @@ class Exchange:
             status=0,
             duration=0.0,
             upstream="-" if route is None else route.upstream.name,
+            key=self.key_name,
         )
 
     @property
-    def _shape(self) -> str:
+    def shape(self) -> str:
         """Whose error bodies this client reads: the output's, else the path's, else OpenAI's."""
         if self.route is None:
             return "openai"

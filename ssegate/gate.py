@@ -21,6 +21,7 @@ from ssegate.certificate import Certificate, load
 from ssegate.config import Config
 from ssegate.connection import ConnectionServer
 from ssegate.exchange import World
+from ssegate.limits import MemoryStore, Store
 from ssegate.listening import Listener
 from ssegate.loopwatch import watch
 from ssegate.metrics import Metrics
@@ -56,6 +57,7 @@ class Gate:
         self.upstreams = Upstreams()
         self.streams = Streams()
         self.metrics = Metrics(_models(config))
+        self.store: Store = _store(config, self.metrics)
         self.load = Load()
         self.draining = False
         self._read_config = read_config
@@ -90,6 +92,7 @@ class Gate:
         if config.tls is not None:
             self._certificate = Certificate(load(config.tls))
         await self.upstreams.start()
+        await self.store.start()
         try:
             await self._take_addresses(config)
             for listener in (self._listener, self._admin_listener):
@@ -128,6 +131,7 @@ class Gate:
         if self._watch is not None:
             self._watch.cancel()
         await self.upstreams.stop()
+        await self.store.stop()
 
     async def _end_connections(self, connections: ConnectionServer) -> None:
         self.streams.end_all(Failure("shutting_down", "the gate is shutting down"))
@@ -238,12 +242,22 @@ class Gate:
         return True, f"reloaded; restart for: {', '.join(kept)}" if kept else "reloaded"
 
 
+def _store(config: Config, metrics: Metrics) -> Store:
+    """Return what keeps the limits; the library of the shared one is loaded only where it is used."""
+    if config.store == "memory":
+        return MemoryStore()
+    from ssegate.limits.redis import RedisStore
+
+    return RedisStore(config.store, config.on_store_error, failed=metrics.store_failed)
+
+
 def _listeners(config: Config) -> dict[str, object]:
     """Return what only a restart changes: an admin token or another certificate is taken as it comes."""
     return {
         "listen": config.listen,
         "admin": None if config.admin is None else config.admin.listen,
         "store": config.store,
+        "on_store_error": config.on_store_error,
         "tls": config.tls is not None,
     }
 

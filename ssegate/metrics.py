@@ -113,6 +113,14 @@ class Metrics:
             phase = "before_headers" if report.status == 499 else "streaming"
             self._disconnects[report.route, phase].inc()
 
+    def limit_decided(self, route: str, key: str, limit: str, is_admitted: bool) -> None:
+        """Count one decision of the limits; *limit* is what refused, ``-`` if nothing did."""
+        self._decisions[route, key, limit, "allowed" if is_admitted else "denied"].inc()
+
+    def store_failed(self, op: str) -> None:
+        """Count an operation that the shared store failed."""
+        self._store_errors[(op,)].inc()
+
     def reloaded(self, ok: bool) -> None:
         """Count a reload of the configuration and remember whether it was taken."""
         self._reloads[("success" if ok else "error",)].inc()
@@ -217,6 +225,10 @@ class Metrics:
         self._upstream_errors = count("upstream_errors", "Upstream failures.", "route upstream kind")
         self._malformed = count("malformed_events", "Upstream events that could not be read.", "route kind")
         self._heartbeats = count("heartbeats", "Heartbeats sent to clients.", "route")
+        self._decisions = count(
+            "rate_limit_decisions", "Decisions of the limits, by what refused.", "route key limit decision"
+        )
+        self._store_errors = count("store_errors", "Failures of the shared store.", "op")
         self._cancels = count("cancels", "Streams ended by a cancel.", "route")
 
     def _declare_measures(self) -> None:

@@ -25,10 +25,15 @@ __all__ = [
     "preflight_headers",
 ]
 
-_EXPOSED = (
-    "X-Stream-ID, X-Request-ID, Retry-After, retry-after-ms, "
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+_TOLD = ("limit", "remaining", "reset")
+_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
+_EXPOSED = ", ".join(
+    [
+        *("X-Stream-ID", "X-Request-ID", "Retry-After", "retry-after-ms", "x-should-retry"),
+        *(f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in _TOLD),
+        *(f"anthropic-ratelimit-{of}-{what}" for of in _ANTHROPIC for what in _TOLD),
+        *("RateLimit-Policy", "RateLimit"),
+    ]
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

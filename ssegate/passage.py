@@ -13,7 +13,7 @@ from ssegate import passing
 from ssegate.booking import upstream_request_id
 from ssegate.config import Route
 from ssegate.connection import Connection
-from ssegate.copying import Copy
+from ssegate.copying import Copy, Kept
 from ssegate.exchange import Exchange
 from ssegate.report import RequestReport
 from ssegate.upstream import Call, Upstreams
@@ -24,16 +24,25 @@ __all__ = ["pass_through"]
 
 
 async def pass_through(
-    exchange: Exchange, route: Route, call: Call, upstreams: Upstreams, report: RequestReport
+    exchange: Exchange,
+    route: Route,
+    call: Call,
+    upstreams: Upstreams,
+    report: RequestReport,
+    *,
+    kept: Kept | None = None,
 ) -> StreamResponse:
     """
     Send *call*, give the client what comes back, and write into *report* how it went.
+
+    Args:
+        kept: Gets the answer's body, as somebody wants to read its usage.
 
     Raises:
         asyncio.CancelledError, ConnectionError: The client has gone or was cut; the upstream is closed.
     """
     try:
-        return await _passed(exchange, route, call, upstreams, report)
+        return await _passed(exchange, route, call, upstreams, report, kept)
     except (asyncio.CancelledError, ConnectionError):
         report.status, report.code = report.status or 499, report.code or "client_gone"
         raise
@@ -43,14 +52,19 @@ async def pass_through(
 
 
 async def _passed(
-    exchange: Exchange, route: Route, call: Call, upstreams: Upstreams, report: RequestReport
+    exchange: Exchange,
+    route: Route,
+    call: Call,
+    upstreams: Upstreams,
+    report: RequestReport,
+    kept: Kept | None,
 ) -> StreamResponse:
     try:
         response = await _asked(call, upstreams, route.timeouts.total)
     except UpstreamError as error:
         return _refused(exchange, error.failure, report)
     try:
-        return await _answered(exchange, route, response, report)
+        return await _answered(exchange, route, response, report, kept)
     finally:
         response.close()
 
@@ -65,7 +79,11 @@ async def _asked(call: Call, upstreams: Upstreams, total: float | None) -> Clien
 
 
 async def _answered(
-    exchange: Exchange, route: Route, response: ClientResponse, report: RequestReport
+    exchange: Exchange,
+    route: Route,
+    response: ClientResponse,
+    report: RequestReport,
+    kept: Kept | None,
 ) -> StreamResponse:
     report.upstream_status = response.status
     report.upstream_request_id = upstream_request_id(response)
@@ -74,12 +92,14 @@ async def _answered(
         return _refused(exchange, classified(refused, own_credential=True), report)
     request, timeouts = exchange.request, route.timeouts
     headers = passing.passed_headers(
-        response, exchange.cors, forward_client=route.upstream.forward_client, decoded=False
+        response, exchange.head, forward_client=route.upstream.forward_client, decoded=False
     )
     headers.setdefault("X-Request-ID", exchange.request_id)
     answer = await passing.send_head(request, response.status, response.reason, headers)
     report.status = response.status
-    copy = Copy(request, response, idle=timeouts.idle, write=timeouts.write)
+    if kept is not None:
+        kept.content_type = response.headers.get("Content-Type", "").lower()
+    copy = Copy(request, response, idle=timeouts.idle, write=timeouts.write, kept=kept)
     connection = request.protocol
     assert isinstance(connection, Connection)
     connection.reader = copy

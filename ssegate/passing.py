@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
-__all__ = ["passed_headers", "send_head", "stream_headers"]
+__all__ = ["lay_over", "passed_headers", "send_head", "stream_headers"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -30,6 +30,7 @@ _OF_THE_UPSTREAM = frozenset(
 """Headers that bind the client's browser to the upstream's host."""
 
 _REQUEST_IDS = ("x-request-id", "request-id")
+_LIMITED = ("-requests", "-tokens")
 _RATE_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
 
 
@@ -40,8 +41,8 @@ def passed_headers(
     Return the end-to-end headers of an answer that passes as it is.
 
     Args:
-        ours: CORS headers that the gate adds. Where it does, the upstream's own are left out: a browser
-            refuses an answer with two of them.
+        ours: CORS headers and limits that the gate adds. Where it adds the former, the upstream's own are
+            left out: a browser refuses an answer with two of them.
         decoded: The body's content coding has been undone, so its length and coding no longer hold.
     """
     named = {
@@ -52,13 +53,26 @@ def passed_headers(
         dropped |= _OF_THE_UPSTREAM
     if decoded and response.headers.get("Content-Encoding"):
         dropped |= {"content-encoding", "content-length"}
+    has_cors = "Access-Control-Allow-Origin" in ours
     passed: CIMultiDict[str] = CIMultiDict()
     for name, value in response.headers.items():
         lower = name.lower()
-        if lower not in dropped and not (ours and lower.startswith("access-control-")):
+        if lower not in dropped and not (has_cors and lower.startswith("access-control-")):
             passed.add(name, value)
-    passed.extend(ours)
+    lay_over(passed, ours)
     return passed
+
+
+def lay_over(theirs: CIMultiDict[str], ours: CIMultiDict[str]) -> None:
+    """Add *ours* to *theirs*; the upstream's limits are left out where the gate has its own on the same."""
+    limited = [what for what in _LIMITED if any(what in name.lower() for name in ours)]
+    for name in [name for name in theirs if name.lower().startswith(_RATE_LIMITS)] if limited else ():
+        # The draft's headers name no dimension; ours are told whole.
+        if name in theirs and (
+            name.lower().startswith("ratelimit") or any(w in name.lower() for w in limited)
+        ):
+            del theirs[name]
+    theirs.extend(ours)
 
 
 def stream_headers(response: ClientResponse | None) -> CIMultiDict[str]:

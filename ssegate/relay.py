@@ -25,6 +25,7 @@ from ssegate.booking import Identity, row, stream_report
 from ssegate.copying import Copy
 from ssegate.inlet import Inlet
 from ssegate.outlet import Outlet
+from ssegate.quota import Quota
 from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body
 from ssegate.wire.errors import UpstreamError
@@ -57,7 +58,7 @@ class Terms:
 
     forward_client: bool
     head: CIMultiDict[str]
-    """Headers of ours that every answer carries (CORS)."""
+    """Headers of ours that every answer carries (CORS, limits)."""
 
 
 class Relay:
@@ -75,9 +76,12 @@ class Relay:
         call: Call,
         soon: Soon,
         book: Callable[[StreamReport], None],
+        quota: Quota | None = None,
     ) -> None:
         self._request, self._terms, self._pipeline = request, terms, pipeline
-        self._book = book
+        self._book, self._quota = book, quota
+        if quota is not None:
+            quota.watch(lambda: pipeline.stats.total_usage().output_tokens or 0, self.end)
         loop = asyncio.get_running_loop()
         self._loop, self._now = loop, loop.time
         self._inlet, self._outlet = Inlet(upstreams, call), Outlet(request)
@@ -199,7 +203,7 @@ class Relay:
 
     def _head(self) -> CIMultiDict[str]:
         head = self.upstream_headers
-        head.extend(self._terms.head)
+        passing.lay_over(head, self._terms.head)
         form = self._pipeline.format
         theirs = self._inlet.content_type or "application/octet-stream"
         head["Content-Type"] = theirs if form is None else form.content_type
@@ -266,6 +270,8 @@ class Relay:
         if self._pipeline.outcome is None and outlet.answer is not None:
             if out:
                 outlet.write(out)
+                if self._quota is not None:
+                    self._quota.wrote(len(out))
             return
         if self._is_foreign:
             self._inlet.pause()
@@ -362,6 +368,8 @@ class Relay:
             return
         if out:
             self._outlet.write(out)
+            if self._quota is not None:
+                self._quota.wrote(len(out))
         if self._is_foreign or (self._pipeline.is_open and not self._outlet.is_open):
             self._wake()
             if self._outlet.is_full:

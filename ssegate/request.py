@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
@@ -85,8 +85,13 @@ _LLM_SUFFIXES = (
     "/completion",
 )
 _OPENAI_SUFFIXES = ("/chat/completions", "/completions")
-_MODEL_IN_PATH = re.compile(r"/(?:tunedM|m)odels?/([^/]+?)(?::[A-Za-z]+|/(?:converse|invoke)[a-z-]*)$")
-"""Where Gemini, Vertex and Bedrock are told the model: ``/models/NAME:verb``, ``/model/NAME/converse``."""
+_MODEL_IN_PATH = re.compile(
+    r"/(?:tunedM|m)odels?/([^/]+?)(?::[A-Za-z]+|/(?:converse|invoke)[a-z-]*)$|/deployments/([^/]+)/"
+)
+"""
+Where Gemini, Vertex, Bedrock and Azure are told the model: ``/models/NAME:verb``, ``/model/NAME/converse``,
+``/deployments/NAME/chat/completions``.
+"""
 
 _UNLABELLED = frozenset({"application/x-www-form-urlencoded", "text/plain"})
 """What clients call a body when nobody has told them what it is."""
@@ -115,6 +120,9 @@ class Plan:
     from_prompt: bool = False
     model: str | None = None
     """The model that the upstream is asked for."""
+
+    json: JSONObject | None = field(default=None, repr=False)
+    """What ``body`` holds, where that is an object."""
 
 
 def is_labelled_json(content_type: str | None) -> bool:
@@ -191,11 +199,18 @@ def request_model(body: JSONObject | None) -> str | None:
 def _path_model(target: str) -> str | None:
     """Return the model that *target*, a URL without its query, names."""
     found = _MODEL_IN_PATH.search(target)
-    return None if found is None else unquote(found[1])
+    return None if found is None else unquote(found[1] or found[2])
 
 
 def plan(
-    route: Route, method: str, path: str, query: str, body: JSONObject | None, raw: bytes | None
+    route: Route,
+    method: str,
+    path: str,
+    query: str,
+    body: JSONObject | None,
+    raw: bytes | None,
+    *,
+    hides_key: bool = False,
 ) -> Plan:
     """
     Decide what goes upstream.
@@ -204,6 +219,7 @@ def plan(
         path: As it came, percent-encoded; *query* likewise, without ``?``.
         body: The client's JSON object, None where there is none.
         raw: The client's body as it came; None when it was not read because it streams through.
+        hides_key: The query's ``key`` was for the gate.
 
     Raises:
         ClientError: ``bad_request``, a prompt is missing or not a string.
@@ -212,7 +228,7 @@ def plan(
         return _plan_from_prompt(route, method, path, query, body)
     output = resolved_output(route, method, path, query, body)
     wanted = _wants_stream(route, output, method, path, query, body)
-    url = _target(route, path, query, wanted)
+    url = _target(route, path, query, wanted, hides_key=hides_key)
     target = route.target(path)
     if body is None:
         return Plan(wanted, method, url, raw, output, model=_path_model(target))
@@ -221,7 +237,7 @@ def plan(
     # An unedited body goes out as it came in, to the byte.
     encoded = raw if edited == body else msgspec.json.encode(edited)
     model = request_model(edited) or _path_model(target)
-    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model)
+    return Plan(wanted, method, url, encoded, output, wants_usage, _choices(edited), model=model, json=edited)
 
 
 def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JSONObject | None) -> Plan:
@@ -233,19 +249,21 @@ def _plan_from_prompt(route: Route, method: str, path: str, query: str, body: JS
     built = _decode_object(msgspec.json.encode(_filled(route.from_prompt.body, prompt)))
     wanted = _asked(query, body) != _FALSE
     edited, wants_usage = _edit(route, built, route.target(path), wanted)
+    url = _target(route, path, query, wanted, hides_key=True)
     if not wanted:
         # Said aloud, because some upstreams stream unless they are told not to.
         edited["stream"] = _FALSE
     return Plan(
         wants_stream=wanted,
         method="POST",
-        url=_target(route, path, query, wanted),
+        url=url,
         body=msgspec.json.encode(edited),
         output=resolved_output(route, method, path, query),
         wants_usage=wants_usage,
         choices=_choices(edited),
         from_prompt=True,
         model=request_model(edited) or _path_model(route.target(path)),
+        json=edited,
     )
 
 
@@ -376,15 +394,15 @@ def _decoded(value: msgspec.Raw | None, kind: type[_T]) -> _T | None:
         return None
 
 
-def _target(route: Route, path: str, query: str, wants_stream: bool) -> str:
+def _target(route: Route, path: str, query: str, wants_stream: bool, *, hides_key: bool) -> str:
     """Return the upstream's URL without the parameters for the gate alone; the rest stays as it is."""
     url = route.target(path)
     if not query:
         return url
     ours = {"stream_id"} if wants_stream else set()
     if route.from_prompt is not None:
-        ours |= {"prompt", "key"}
-    elif route.upstream.holds_credential:
+        ours.add("prompt")
+    if hides_key or route.upstream.holds_credential:
         ours.add("key")
     rest = "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) not in ours)
     return f"{url}?{rest}" if rest else url
@@ -399,17 +417,19 @@ def forward_headers(
     scheme: str,
     wants_stream: bool,
     is_json: bool,
+    hides_key: bool = False,
 ) -> CIMultiDict[str]:
     """
     Return the headers of the request to the upstream.
 
     Hop-by-hop headers, those named in ``Connection`` and those with ``_`` in their name are dropped, the
-    caller's credential too where the gate holds its own.
+    caller's credential too where the gate holds its own or has asked for it.
 
     Args:
         peer: The client's IP address.
         is_trusted: The peer is a proxy whose word on the client before it is believed.
         is_json: The body is JSON that the gate has read, whatever the client called it.
+        hides_key: The caller's credential was for the gate.
     """
     upstream = route.upstream
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
@@ -417,7 +437,7 @@ def forward_headers(
     dropped = _HOP_BY_HOP | (named - credentials)
     if wants_stream:
         dropped |= _OF_A_STREAM
-    if upstream.holds_credential:
+    if upstream.holds_credential or hides_key:
         dropped |= credentials
     hidden = _FORWARDED if upstream.forward_client else _OF_THE_CLIENT
     out: CIMultiDict[str] = CIMultiDict()

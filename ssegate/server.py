@@ -1,29 +1,36 @@
 """
 The data port: one request from its first line to its answer.
 
-    request ─ route ─ origin ─ body ─ plan ─┬─ a stream is wanted ─► relay
-                                            └─ else ───────────────► passed through
+    request ─ route ─ origin ─ key ─ body ─ plan ─ limits ─┬─ a stream is wanted ─► relay
+                                                           └─ else ───────────────► passed through
 
-A request that is refused has asked nothing of any upstream. Errors before the stream are in the format of the
-route; afterwards they are events, and the relay's business.
+A request that is refused has asked nothing of any upstream, and taken nothing from any limit. Errors before
+the stream are in the format of the route; afterwards they are events, and the relay's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Protocol
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
 from ssegate import origin
+from ssegate.admission import Admission, admit
 from ssegate.alarm import Soon
 from ssegate.booking import Identity
 from ssegate.client_body import check_size, pieces, read_body
 from ssegate.config import Route
 from ssegate.connection import Connection
+from ssegate.copying import Kept
+from ssegate.decoding import usage_of
 from ssegate.exchange import Exchange, World
+from ssegate.keys import counted, may_use, shown_keys
+from ssegate.limits import Bucket, MemoryStore, RateLimit, Store
+from ssegate.limits.headers import refusal_headers
 from ssegate.logs import log_request, log_stream
 from ssegate.metrics import Metrics
 from ssegate.passage import pass_through
@@ -35,11 +42,14 @@ from ssegate.streams import Streams, chosen_id
 from ssegate.upstream import Body, Call, Upstreams
 from ssegate.wire.batching import Load
 from ssegate.wire.errors import CODES, ClientError
-from ssegate.wire.events import Failure
+from ssegate.wire.events import Failure, Usage
 from ssegate.wire.pipeline import Pipeline, Settings
 from ssegate.wire.seams import Context
 
 __all__ = ["DataPort", "Shared"]
+
+_WRONG_KEYS = RateLimit("requests", 20, "minute", 20)
+"""How many wrong keys one address may show; right ones are not refused for it."""
 
 
 class Shared(Protocol):
@@ -49,6 +59,7 @@ class Shared(Protocol):
     upstreams: Upstreams
     streams: Streams
     metrics: Metrics
+    store: Store
     load: Load
     draining: bool
 
@@ -59,6 +70,7 @@ class DataPort:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._soon = Soon()
+        self._wrong_keys = MemoryStore()
         self._in_flight: dict[asyncio.Timeout, Exchange] = {}
         self._has_ended = False
 
@@ -120,10 +132,19 @@ class DataPort:
         if self._shared.draining:
             raise ClientError("draining", "the gate is shutting down", {"Retry-After": "1"})
         allowed = Router.allowed(candidates, request.method)
+        self._check_key(exchange)
         raw, body = await read_body(request, allowed)
         route = exchange.route = Router.choose(allowed, request_model(body))
         check_size(raw, route)
-        planned = plan(route, request.method, path, request.rel_url.raw_query_string, body, raw)
+        planned = plan(
+            route,
+            request.method,
+            path,
+            request.rel_url.raw_query_string,
+            body,
+            raw,
+            hides_key=exchange.hides_key,
+        )
         if not planned.wants_stream:
             return await self._pass(exchange, route, planned)
         if request.method == "GET" and "Last-Event-ID" in request.headers:
@@ -142,6 +163,34 @@ class DataPort:
             return _empty(204, CIMultiDict({"Allow": ", ".join(methods)}))
         return None
 
+    def _check_key(self, exchange: Exchange) -> None:
+        """
+        Find out who is asking.
+
+        Raises:
+            ClientError: ``unauthorized``, in the same words and the same time for whatever is not a key;
+                ``rate_limit_exceeded`` after too many of them; ``forbidden``, a key for other paths.
+        """
+        request, keys = exchange.request, exchange.world.keys
+        if keys is None:
+            return
+        key = keys.find(shown_keys(request.headers, request.rel_url.query.get("key")))
+        if key is None:
+            wrong = Bucket(f"ip:{counted(exchange.client)}", _WRONG_KEYS, 1)
+            verdict = self._wrong_keys.take_now([wrong])
+            if verdict.is_allowed:
+                raise ClientError("unauthorized", "a valid key is needed", {"WWW-Authenticate": "Bearer"})
+            said = "too many requests without a valid key"
+            error = ClientError("rate_limit_exceeded", said, refusal_headers(verdict))
+            error.failure.retry_after = str(-(-verdict.wait_ms // 1000))
+            raise error
+        exchange.key = key
+        if not may_use(key, exchange.path):
+            raise ClientError("forbidden", "this key is not for this path")
+
+    async def _admit(self, exchange: Exchange, route: Route, planned: Plan) -> Admission:
+        return await admit(exchange, route, planned, self._shared.store, self._shared.metrics.limit_decided)
+
     def _is_health(self, exchange: Exchange) -> bool:
         """The gate's own ``/health``, unless a route of that very path takes it."""
         is_asked = exchange.path == "/health" and exchange.request.method in ("GET", "HEAD")
@@ -156,20 +205,28 @@ class DataPort:
 
     async def _stream(self, exchange: Exchange, route: Route, planned: Plan) -> StreamResponse:
         request, shared = exchange.request, self._shared
-        stream_id = chosen_id(request.headers.get("X-Stream-ID") or request.rel_url.query.get("stream_id"))
+        asked_id = request.headers.get("X-Stream-ID") or request.rel_url.query.get("stream_id")
+        stream_id = chosen_id(asked_id, has_key=exchange.key is not None)
+        shared.streams.check_free(stream_id)
+        admission = await self._admit(exchange, route, planned)
         context = Context(
             stream_id, int(time.time()), planned.wants_usage, completions=_is_legacy(exchange.path)
         )
-        relay = Relay(
-            request,
-            _terms(exchange, route, stream_id),
-            Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
-            shared.upstreams,
-            _call(exchange, route, planned),
-            self._soon,
-            self._book,
-        )
-        shared.streams.add(relay)
+        try:
+            relay = Relay(
+                request,
+                _terms(exchange, route, stream_id),
+                Pipeline(_settings(exchange, route, planned, shared.load), context, exchange.began_at),
+                shared.upstreams,
+                _call(exchange, route, planned),
+                self._soon,
+                partial(self._book, admission),
+                admission.quota,
+            )
+            shared.streams.add(relay)
+        except BaseException:  # somebody was faster with this id while the limits were asked
+            admission.undo()
+            raise
         exchange.is_booked = True
         shared.metrics.stream_started(route.name)
         connection = request.protocol
@@ -203,7 +260,8 @@ class DataPort:
             relay.client_left()
             raise
 
-    def _book(self, report: StreamReport) -> None:
+    def _book(self, admission: Admission, report: StreamReport) -> None:
+        admission.settle_stream(report)
         self._shared.metrics.stream_ended(report)
         log_stream(report)
 
@@ -213,8 +271,10 @@ class DataPort:
         """Pass a request for which no stream was wanted through, and its answer back as it is."""
         report = exchange.report()
         call = _call(exchange, route, planned)
+        admission = await self._admit(exchange, route, planned)
+        kept = Kept() if admission.counts_tokens else None
         try:
-            return await pass_through(exchange, route, call, self._shared.upstreams, report)
+            return await pass_through(exchange, route, call, self._shared.upstreams, report, kept=kept)
         except (asyncio.CancelledError, ConnectionError):
             if self._has_ended:
                 report.code = "shutting_down"
@@ -222,7 +282,11 @@ class DataPort:
                     report.status = CODES[report.code].status
             raise
         finally:
-            self._book_request(exchange, report)
+            try:
+                admission.settle_passed(report, *_found_usage(kept, route))
+            finally:
+                admission.undo()
+                self._book_request(exchange, report)
 
     # ---- refusals ------------------------------------------------------------------------------
 
@@ -243,6 +307,12 @@ class DataPort:
         log_request(report)
 
 
+def _found_usage(kept: Kept | None, route: Route) -> tuple[Usage, str | None]:
+    if kept is None or not kept.body:
+        return Usage(), None
+    return usage_of(bytes(kept.body), route.upstream.dialect, kept.content_type)
+
+
 def _call(exchange: Exchange, route: Route, planned: Plan) -> Call:
     request = exchange.request
     headers = forward_headers(
@@ -253,6 +323,7 @@ def _call(exchange: Exchange, route: Route, planned: Plan) -> Call:
         scheme=request.scheme,
         wants_stream=planned.wants_stream,
         is_json=planned.from_prompt,
+        hides_key=exchange.hides_key,
     )
     body: Body = planned.body or None
     if planned.body is None:
@@ -272,14 +343,21 @@ def _call(exchange: Exchange, route: Route, planned: Plan) -> Call:
 
 def _terms(exchange: Exchange, route: Route, stream_id: str) -> Terms:
     request = exchange.request
-    identity = Identity(stream_id, exchange.request_id, route.name, request.method, route.upstream.name)
+    identity = Identity(
+        stream_id,
+        exchange.request_id,
+        route.name,
+        request.method,
+        route.upstream.name,
+        exchange.key_name,
+    )
     return Terms(
         identity=identity,
         write_timeout=route.timeouts.write,
         idle_timeout=route.timeouts.idle,
         errors_as_events=exchange.errors_as_events,
         forward_client=route.upstream.forward_client,
-        head=exchange.cors,
+        head=exchange.head,
     )
 
 

@@ -15,8 +15,9 @@ from ssegate.wire.events import Failure
 
 __all__ = ["LiveStream", "Streams", "chosen_id", "new_id"]
 
-_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
-"""22 characters of that alphabet hold 128 random bits: without keys the id itself is the capability."""
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_CAPABILITY = 22
+"""So many characters of that alphabet hold 128 random bits: without keys the id itself is the capability."""
 
 
 class LiveStream(Protocol):
@@ -38,19 +39,22 @@ def new_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def chosen_id(chosen: str | None) -> str:
+def chosen_id(chosen: str | None, *, has_key: bool = False) -> str:
     """
     Return the id the client chose, or a new one.
+
+    Args:
+        has_key: The client's key says whose the stream is, so the id may be short.
 
     Raises:
         ClientError: ``bad_request``, the id has another form.
     """
     if chosen is None:
         return new_id()
-    if not _ID.fullmatch(chosen):
-        raise ClientError(
-            "bad_request", "the stream id must be 22 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
-        )
+    shortest = 8 if has_key else _CAPABILITY
+    if len(chosen) < shortest or not _ID.fullmatch(chosen):
+        said = f"the stream id must be {shortest} to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
+        raise ClientError("bad_request", said)
     return chosen
 
 
@@ -81,11 +85,20 @@ class Streams:
         Raises:
             ClientError: ``stream_exists``, its id is in use.
         """
-        if stream.stream_id in self._live:
-            raise ClientError("stream_exists", "a stream of this id is running")
+        self.check_free(stream.stream_id)
         self._live[stream.stream_id] = stream
         self.started += 1
         self._idle.clear()
+
+    def check_free(self, stream_id: str) -> None:
+        """
+        Let pass an id that no running stream has.
+
+        Raises:
+            ClientError: ``stream_exists``.
+        """
+        if stream_id in self._live:
+            raise ClientError("stream_exists", "a stream of this id is running")
 
     def remove(self, stream: LiveStream) -> None:
         """Forget *stream*; its id is free again at once."""

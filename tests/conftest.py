@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from realredis import RedisServer, serving
 
 # A failing example found on one machine must fail on the next one too, and a busy machine is no failure.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,3 +26,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--cuts``: ``make proof`` asks for many more; ``--pull``: what ``make test-pull`` adds."""
     parser.addoption("--cuts", type=int, default=50, help="how often each recorded body is cut in two")
     parser.addoption("--pull", action="store_true", help="have gates read bodies the ordinary way, untapped")
+    parser.addoption("--store-seconds", type=float, default=3, help="how long processes share a Redis")
+
+
+@pytest.fixture(scope="session")
+def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server for all tests that leave it running."""
+    try:
+        with serving(tmp_path_factory.mktemp("redis")) as server:
+            yield server
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def redis_server(one_redis: RedisServer) -> RedisServer:
+    """The same, empty."""
+    with one_redis.client() as client:
+        client.flushall()
+    return one_redis
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server of the test's own, to be killed or frozen."""
+    try:
+        with serving(tmp_path_factory.mktemp("redis")) as server:
+            yield server
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))

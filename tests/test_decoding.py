@@ -3,7 +3,8 @@ from wire import reading_back
 from wire.driving import DONE, ROLE, STOP, word
 from wire.recordings import recordings
 
-from ssegate.decoding import decode_body
+from ssegate.decoding import decode_body, usage_of
+from ssegate.wire.events import Usage
 
 
 @pytest.mark.parametrize("body", [body for body in recordings() if not body.expected["error"]][::6], ids=str)
@@ -53,3 +54,31 @@ def test_a_foreign_body_is_named_as_such(body):
         b"",
         "the body is in no known dialect; the gate would pass it on as it is",
     )
+
+
+@pytest.mark.parametrize("body", [body for body in recordings() if not body.expected["error"]], ids=str)
+def test_the_usage_of_every_recording_is_found_in_its_whole_body(body):
+    """In every vendor's spelling, streamed or not: what limits are settled by where an answer passes."""
+    usage, _ = usage_of(body.body, "auto", body.content_type or "")
+
+    counts = body.usage
+    if counts is not None and counts["output_tokens"] is not None:
+        assert usage.input_tokens == counts["input_tokens"]
+        assert usage.output_tokens == counts["output_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (b'{"object":"list","data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}', Usage(8, 0)),
+        (b'{"embeddings":[[0.1]],"prompt_eval_count":7}', Usage(7, 0)),
+        (b'{"embeddings":[], "meta": {"usage": 3}}', Usage()),
+        (b'{"usage": 3}', Usage()),
+        (b"[1, 2]", Usage()),
+        (b"{", Usage()),
+        (b"\xff", Usage()),
+    ],
+)
+def test_other_json_may_tell_its_usage_too(body, usage):
+    """What it does not name, it has not used."""
+    assert usage_of(body, "auto", "application/json")[0] == usage

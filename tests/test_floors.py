@@ -21,8 +21,10 @@ FLOORS: dict[str, float] = {
     "admin": 5,
     "relay": 4,
     "passage": 4,
+    "admission": 4,
+    "quota": 3.5,
     "simulate": 4,
-    "exchange": 3.5,
+    "exchange": 3.6,  # what it says of limits is laid over what the upstream says
     "client_body": 3.5,
     "inlet": 3.5,
     "passing": 3.5,
@@ -30,6 +32,7 @@ FLOORS: dict[str, float] = {
     "limits": 3,
     "replay": 3,
     "keys": 3,
+    "estimate": 3,
     "upstream": 3.2,  # its connections can be tapped
     "request": 3,
     "streams": 3,

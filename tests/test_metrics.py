@@ -60,6 +60,8 @@ LABELS = {
     "ssegate_timeouts_total": {"route", "kind"},
     "ssegate_upstream_errors_total": {"route", "upstream", "kind"},
     "ssegate_malformed_events_total": {"route", "kind"},
+    "ssegate_rate_limit_decisions_total": {"route", "key", "limit", "decision"},
+    "ssegate_store_errors_total": {"op"},
     "ssegate_heartbeats_total": {"route"},
     "ssegate_cancels_total": {"route"},
     "ssegate_config_last_reload_successful": set(),
@@ -109,6 +111,8 @@ def test_every_metric_has_exactly_its_labels():
     """Names and labels are those of the reference, and there are no others of ours."""
     metrics = Metrics()
     run(metrics, STREAM, failed("client_gone"), failed("cancelled"), failed("upstream_connect_timeout"))
+    metrics.limit_decided("chat", "web", "requests", False)
+    metrics.store_failed("take")
     metrics.reloaded(True)
     metrics.loop_lag(0.002)
 

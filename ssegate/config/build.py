@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 from dataclasses import replace
 from typing import Any
@@ -80,6 +81,8 @@ def route(said: model.Route, to: settings.Upstream) -> settings.Route:
         from_prompt=settings.FromPrompt(said.from_prompt.default, said.from_prompt.body)
         if said.from_prompt
         else None,
+        limits=_limits(said.limits),
+        everybody=_limits(said.limits.global_),
     )
 
 
@@ -103,10 +106,33 @@ def config(
         cors_origins=tuple(said.cors.origins),
         tls=settings.Tls(str(folder / said.tls.cert), str(folder / said.tls.key)) if said.tls else None,
         max_connections=None if said.max_connections == "auto" else said.max_connections,
+        keys=None if said.keys is None else tuple(map(_key, said.keys)),
+        limits=settings.SharedLimits(
+            said.limits.by,
+            _limits(said.limits),
+            _limits(said.limits.global_),
+            said.limits.on_exhausted == "cut",
+        ),
         prices={name: Price(p.input, p.output, p.cached) for name, p in said.prices.items()},
         upstreams=upstreams,
         routes=routes,
     )
+
+
+def _limits(said: sections.Limits) -> settings.Limits:
+    """Return what is said; whatever is not leaves to others what holds."""
+    named = said.model_fields_set
+    rates = {name: getattr(said, name) or () for name in sections.RATES if name in named}
+    streams = None if "streams" not in named else () if said.streams is None else (said.streams,)
+    return settings.Limits(rates, streams)
+
+
+def _key(said: sections.Key) -> settings.Key:
+    shown = "" if said.value is None else said.value
+    digest = hashlib.sha256(shown.encode()).digest()
+    if said.hash is not None:
+        digest = bytes.fromhex(said.hash.removeprefix("sha256:"))
+    return settings.Key(said.name, digest, tuple(said.routes), _limits(said.limits))
 
 
 def _batch(said: sections.Batch | None) -> settings.Batch | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import get_args
 
-from ssegate.config import outside, settings
+from ssegate.config import counting, outside, settings
 from ssegate.config.custom import CustomDialect, Framing
 from ssegate.config.draft import Draft
 from ssegate.config.problems import Path, Problem, did_you_mean
@@ -157,6 +157,11 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     outputs_have_their_upstream,
     stars_stand_for_something,
     custom_dialects_say_enough,
+    counting.keys_differ,
+    counting.costs_have_prices,
+    counting.counting_has_limits,
+    counting.cutting_has_tokens,
+    counting.stores_can_be_used,
     outside.urls_are_bases,
     outside.paths_have_one_version,
     outside.listeners_differ,

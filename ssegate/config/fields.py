@@ -25,13 +25,14 @@ from ssegate.config import units
 __all__ = [
     "OFF",
     "Also",
+    "Budgets",
     "Count",
     "Duration",
     "JSONObject",
     "Name",
     "Off",
     "Positive",
-    "RateText",
+    "Rates",
     "Size",
     "T",
     "either",
@@ -104,9 +105,14 @@ Size = Annotated[
 ]
 """Bytes."""
 
-RateText = Annotated[
-    units.Rate, PlainValidator(units.rate), WithJsonSchema({"type": "string", "pattern": units.RATE_PATTERN})
-]
+
+def _one_or_more(pattern: str) -> WithJsonSchema:
+    one = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+
+
+Rates = Annotated[tuple[units.Rate, ...], PlainValidator(units.rates), _one_or_more(units.RATE_PATTERN)]
+Budgets = Annotated[tuple[units.Rate, ...], PlainValidator(units.budgets), _one_or_more(units.BUDGET_PATTERN)]
 
 
 def _name(value: str) -> str:

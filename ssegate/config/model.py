@@ -22,10 +22,10 @@ from ssegate.config.sections import (
     EmptyList,
     FromPrompt,
     Key,
-    Limits,
     Log,
     Price,
     Resume,
+    RouteLimits,
     Section,
     SharedLimits,
     Text,
@@ -127,7 +127,7 @@ class Route(Section):
     """How long the 200 may wait for the first event."""
     heartbeat: Off[Positive] = said("15s")
     """A comment after so much silence."""
-    limits: Empty[Limits] = said({})
+    limits: Empty[RouteLimits] = said({})
     """Limits of this route, for each key."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """A client has left: cancel the upstream, or read on to learn the usage."""

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ssegate.config import fields, httpfields
-from ssegate.config.fields import Also, Count, Duration, Name, Off, Positive, RateText, Size
+from ssegate.config.fields import Also, Budgets, Count, Duration, Name, Off, Positive, Rates, Size
 
 __all__ = [
-    "Admin", "Batch", "Cors", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log",
-    "Price", "Resume", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "null_is_no_entry", "said",
+    "RATES", "Admin", "Batch", "Cors", "Empty", "EmptyList", "FromPrompt", "Key", "Limits", "Log", "Price",
+    "Resume", "RouteLimits", "Section", "SharedLimits", "Text", "Timeouts", "Tls", "null_is_no_entry", "said",
 ]  # fmt: skip
 
 
@@ -88,12 +88,27 @@ class Price(Section):
 
 
 class Limits(Section):
-    requests: Off[RateText] = None
-    """How many requests, such as 60/minute."""
-    tokens: Off[RateText] = None
+    requests: Off[Rates] = None
+    """How many requests, such as 60/minute; a list of rates that all hold is possible."""
+    tokens: Off[Rates] = None
     """How many tokens, input + output, such as 200000/minute."""
     streams: Off[Count] = None
     """How many streams open at the same time."""
+    input_tokens: Off[Rates] = None
+    """How many tokens of input."""
+    output_tokens: Off[Rates] = None
+    """How many tokens of output."""
+    cost: Off[Budgets] = None
+    """How many US dollars by `prices`, such as 5.00/day."""
+
+
+RATES = ("requests", "tokens", "input_tokens", "output_tokens", "cost")
+"""What is limited by rates."""
+
+
+class RouteLimits(Limits):
+    global_: Annotated[Empty[Limits], Field(alias="global")] = said({})
+    """Limits that count everybody on this route together."""
 
 
 class SharedLimits(Limits):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ssegate.config.address import Address
+from ssegate.config.units import Rate
 from ssegate.wire.description import Description
 from ssegate.wire.stats import Price
 
@@ -24,9 +25,12 @@ __all__ = [
     "Batch",
     "Config",
     "FromPrompt",
+    "Key",
+    "Limits",
     "Log",
     "Network",
     "Route",
+    "SharedLimits",
     "Timeouts",
     "Tls",
     "Upstream",
@@ -59,6 +63,47 @@ class Log:
     """``debug``, ``info``, ``warning`` or ``error``."""
 
     format: Literal["json", "console"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What one section says of limits.
+
+    A dimension (``requests tokens input_tokens output_tokens cost streams``) that it does not name is not
+    there; one that it switches off is empty.
+    """
+
+    rates: Mapping[str, tuple[Rate, ...]] = field(default_factory=dict)
+    streams: tuple[int, ...] | None = None
+    """None: not said; empty: off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLimits:
+    """The limits of the whole gate."""
+
+    by: str = "key"
+    """``key``, ``ip`` or ``header:NAME``: who is counted."""
+
+    each: Limits = Limits()
+    everybody: Limits = Limits()
+    cuts: bool = False
+    """A running stream that uses up its tokens is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Somebody who may use the gate."""
+
+    name: str
+    hash: bytes = field(repr=False)
+    """SHA-256 of the key."""
+
+    routes: tuple[str, ...] = ()
+    """Paths, exact or with ``/*`` at the end; empty: all."""
+
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +227,11 @@ class Route:
     default: dict[str, Any] = field(default_factory=dict, repr=False)
     unset: tuple[str, ...] = ()
     from_prompt: FromPrompt | None = None
+    limits: Limits = Limits()
+    """For each caller on this route."""
+
+    everybody: Limits = Limits()
+    """For all callers on this route together."""
 
     @property
     def prefix(self) -> str | None:
@@ -210,7 +260,7 @@ class Config:
     admin: Admin | None
     log: Log
     store: str
-    on_store_error: str
+    on_store_error: Literal["local", "allow", "deny"]
     drain: float
     keepalive: float
     open: bool
@@ -222,6 +272,10 @@ class Config:
     max_connections: int | None
     """None: half of the file-descriptor limit."""
 
+    keys: tuple[Key, ...] | None
+    """None: nobody is asked for one."""
+
+    limits: SharedLimits
     prices: dict[str, Price]
     upstreams: dict[str, Upstream]
     routes: tuple[Route, ...]

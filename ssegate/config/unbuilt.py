@@ -2,9 +2,8 @@
 What a config may already say but this version cannot do yet.
 
 The shape of it all is checked like everything else, so that a file written for later stays right; using
-it is an error, because a limit or a key that is silently ignored would be worse. Leaving something at
-its default is no use of it: ``limits: {by: key}`` limits nothing. Any other ``by`` is: who writes it
-believes that somebody is counted.
+it is an error, because something that is silently ignored would be worse. Leaving something at its default
+is no use of it.
 
 A feature that gets built loses its line here.
 """
@@ -16,6 +15,7 @@ from typing import Any, get_args
 
 from ssegate.config.model import BUILT_DIALECTS, BUILT_OUTPUTS, DialectName, Output
 from ssegate.config.problems import Path, Problem
+from ssegate.config.sections import RATES
 
 __all__ = ["limits_anything", "unbuilt"]
 
@@ -26,7 +26,7 @@ def limits_anything(limits: Any) -> bool:
     """Return whether a ``limits`` section of the file holds any limit."""
     if not isinstance(limits, dict):
         return False
-    own = any(limits.get(name) not in _OFF for name in ("requests", "tokens", "streams"))
+    own = any(limits.get(name) not in _OFF for name in (*RATES, "streams"))
     return own or limits_anything(limits.get("global"))
 
 
@@ -35,30 +35,14 @@ def _not_among(known: Any, built: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in names
 
 
-def _is_header(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("header:")
-
-
 _dialect_name = _not_among(DialectName, BUILT_DIALECTS)
 
 # `*` stands for every key or index.
 _UNBUILT: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
-    (("keys",), lambda value: value is not None, "keys are"),
-    (("limits",), limits_anything, "limits are"),
-    (("limits", "by"), lambda value: value == "ip" or _is_header(value), "limits are"),
-    (("limits", "on_exhausted"), lambda value: value == "cut", "limits are"),
-    (("store",), lambda value: isinstance(value, str) and value.startswith("redis"), "a shared store is"),
-    # Once there are shared stores, this one moves to check.py: with `store: memory` it stays an error.
-    (
-        ("on_store_error",),
-        lambda value: value in ("allow", "deny"),
-        "does nothing without a shared store: `store` must be redis://…, which is",
-    ),
     (("upstreams", "*", "dialect"), _dialect_name, "this dialect is"),
 )
 _UNBUILT_IN_ROUTES: tuple[tuple[Path, Callable[[Any], bool], str], ...] = (
     (("output",), _not_among(Output, BUILT_OUTPUTS), "this output is"),
-    (("limits",), limits_anything, "limits are"),
     (("resume",), lambda value: value not in _OFF, "resume is"),
     (("upstream",), lambda value: isinstance(value, list), "failover over a list of upstreams is"),
 )

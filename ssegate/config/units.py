@@ -1,5 +1,6 @@
 """
-Durations, sizes and rates as people write them: ``1h30m``, ``64KiB``, ``60/minute burst 10``.
+Durations, sizes, rates and budgets as people write them: ``1h30m``, ``64KiB``, ``60/minute burst 10``,
+``5.00/day``.
 
 Pure parsing. What is wrong is a ``ValueError`` that says what would be right and never repeats the
 value: a value may come from a secret, and the reader sees it on the source line anyway.
@@ -9,19 +10,24 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, cast
 
 __all__ = [
+    "BUDGET_PATTERN",
+    "DOLLAR",
     "DURATION_PATTERN",
     "MAX_DURATION",
     "RATE_PATTERN",
     "SIZE_PATTERN",
     "Period",
     "Rate",
+    "budgets",
     "duration",
     "rate",
+    "rates",
     "size",
 ]
 
@@ -49,14 +55,25 @@ DURATION_PATTERN = rf"^({_NUMBER}|({_NUMBER}(ms|s|m|h|d))+)$"
 SIZE_PATTERN = rf"^{_NUMBER} ?([kKmMgGtT]?[iI]?[bB])?$"
 RATE_PATTERN = r"^([0-9]+)( *\/ *| +per +)(second|minute|hour|day|month)( +burst +([0-9]+))?$"
 
+BUDGET_PATTERN = rf"^({_NUMBER})( *\/ *| +per +)(second|minute|hour|day|month)$"
+
+DOLLAR = 10**9
+"""Costs are counted in billionths of a dollar."""
+
+_MAX_RATE = 500_000_000
+_MAX_WINDOW = 10**15
+"""What limits can count exactly, the larger one in a window of the calendar."""
+
 _DURATION = re.compile(DURATION_PATTERN)
 _DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
 _SIZE = re.compile(rf"^({_NUMBER}) ?([a-z]*)$")
 _RATE = re.compile(RATE_PATTERN)
+_BUDGET = re.compile(BUDGET_PATTERN)
 
 _NO_DURATION = "expected a duration such as 250ms, 30s, 2m, 1h30m, or a number of seconds"
 _NO_SIZE = "expected a size such as 64KiB, 1MiB, 1GB, or a whole number of bytes"
 _NO_RATE = "expected a rate such as 10/second, 60/minute burst 10, 1000/hour, 100 per day"
+_NO_BUDGET = "expected dollars a period, such as 5.00/day or 100/month"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,7 @@ class Rate:
     """So many units a period."""
 
     amount: int
-    """> 0."""
+    """> 0; of a cost, in billionths of a dollar."""
 
     period: Period
     burst: int | None = None
@@ -123,7 +140,49 @@ def rate(value: object) -> Rate:
         raise ValueError("a rate and its burst must be at least 1")
     if burst is not None and period not in ("second", "minute"):
         raise ValueError(f"a rate per {period} has no burst: its window follows the calendar")
+    most = _MAX_RATE if period in ("second", "minute") else _MAX_WINDOW
+    if max(amount, burst or 0) > most:
+        raise ValueError(f"a rate per {period} and its burst must be at most {most}")
     return Rate(amount, period, burst)
+
+
+def rates(value: object) -> tuple[Rate, ...]:
+    """
+    Return *value* as rates: one, or a list of them that all hold.
+
+    Raises:
+        ValueError: As ``rate``; or a list that is empty or has a period twice.
+    """
+    return _all_of(value, rate, _NO_RATE)
+
+
+def budgets(value: object) -> tuple[Rate, ...]:
+    """
+    Return *value* as dollars a period: one such text, or a list of them that all hold.
+
+    Raises:
+        ValueError: No budget, zero, or as ``rates``.
+    """
+    return _all_of(value, _budget, _NO_BUDGET)
+
+
+def _budget(value: object) -> Rate:
+    found = _BUDGET.match(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(_NO_BUDGET)
+    amount = Decimal(found[1]) * DOLLAR
+    if not 1 <= amount <= _MAX_WINDOW or amount != amount.to_integral_value():
+        raise ValueError("a budget must be at least 0.000000001 and at most 1000000 dollars")
+    return Rate(int(amount), cast(Period, found[4]))
+
+
+def _all_of(value: object, read: Callable[[object], Rate], complaint: str) -> tuple[Rate, ...]:
+    found = tuple(read(item) for item in (value if isinstance(value, list) else [value]))
+    if not found:
+        raise ValueError(complaint)
+    if len({each.period for each in found}) < len(found):
+        raise ValueError("a period may stand in the list only once")
+    return found
 
 
 def _seconds(text: str) -> float:

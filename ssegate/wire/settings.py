@@ -11,7 +11,7 @@ from ssegate.wire.batching import Load
 from ssegate.wire.description import Description
 from ssegate.wire.stats import Price
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "price_of"]
 
 _DATED = re.compile(
     r"(?:-preview|-exp)?[-@:](?:latest|\d{4}(?:-?\d\d){0,2}|\d\d-\d\d(?:\d\d)?|\d{3})(?:-preview)?(?:-v\d+)?(?::\d+)?"
@@ -68,10 +68,15 @@ class Settings:
 
     def price_of(self, model: str | None) -> Price | None:
         """Return what *model* costs, if its name, or its name without a date, has a price."""
-        if model is None:
-            return None
-        fitting = [(len(name), price) for name, price in self.prices if _is_version(model, name)]
-        return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+        return price_of(self.prices, model)
+
+
+def price_of(prices: tuple[tuple[str, Price], ...], model: str | None) -> Price | None:
+    """Return what *model* costs, if its name, or its name without a date, has a price."""
+    if model is None:
+        return None
+    fitting = [(len(name), price) for name, price in prices if _is_version(model, name)]
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
 def _is_version(model: str, name: str) -> bool:

@@ -244,7 +244,7 @@ def test_a_credential_that_no_route_spends_is_no_danger():
 
 
 def test_keys_or_limits_guard_a_credential():
-    """With either of them the refusal is silent; that they are not built yet is another matter."""
+    """With either of them the refusal is silent."""
     for extra in (
         "keys: [{name: a, value: b}]",
         "limits: {requests: 1/second}",
@@ -257,28 +257,7 @@ def test_keys_or_limits_guard_a_credential():
 @pytest.mark.parametrize(
     ("extra", "path", "what"),
     [
-        ("keys: [{name: a, value: b}]", "keys", "keys are"),
-        ("limits: {requests: 1/second}", "limits", "limits are"),
-        ("limits: {tokens: 1/day}", "limits", "limits are"),
-        ("limits: {streams: 5}", "limits", "limits are"),
-        ("limits: {global: {streams: 5}}", "limits", "limits are"),
-        ("limits: {by: ip}", "limits.by", "limits are"),
-        ("limits: {by: 'header:X-User'}", "limits.by", "limits are"),
-        ("limits: {on_exhausted: cut}", "limits.on_exhausted", "limits are"),
-        (
-            "on_store_error: deny",
-            "on_store_error",
-            "does nothing without a shared store: `store` must be redis://…, which is",
-        ),
-        (
-            "store: memory\non_store_error: allow",
-            "on_store_error",
-            "does nothing without a shared store: `store` must be redis://…, which is",
-        ),
-        ("store: redis://localhost:6379/0", "store", "a shared store is"),
-        ("store: rediss://localhost", "store", "a shared store is"),
         ("defaults: {resume: {keep: 1m}}", "defaults.resume", "resume is"),
-        ("defaults: {limits: {streams: 1}}", "defaults.limits", "limits are"),
         ("defaults: {upstream: [a]}", "defaults.upstream", "failover over a list of upstreams is"),
     ],
 )
@@ -291,7 +270,6 @@ def test_a_feature_of_later_is_an_error_that_says_so(extra, path, what):
 @pytest.mark.parametrize(
     ("route", "path", "what"),
     [
-        ("limits: {requests: 1/minute}", "limits", "limits are"),
         ("resume: {}", "resume", "resume is"),
         ("resume: {keep: 2m, grace: 30s, max_bytes: 4MiB}", "resume", "resume is"),
         ("upstream: [a, a]", "upstream", "failover over a list of upstreams is"),
@@ -487,3 +465,45 @@ def test_a_command_line_has_the_same_checks(options, message):
         from_upstream(**{"listen": None, "output": None} | options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keys: [{name: a, value: b}]",
+        "limits: {by: ip, requests: [10/second, 1000/hour], streams: 5}",
+        "limits: {by: 'header:X-User'}\ndefaults: {limits: {global: {tokens: 1/day}}}",
+        "limits: {on_exhausted: cut}\nkeys: [{name: a, value: b, limits: {tokens: 1/day}}]",
+        "limits: {by: ip}\nkeys: [{name: a, value: b, limits: {requests: 1/day}}]",
+        "limits: {cost: [5.00/day, 100 per month], tokens: 9/day}\nprices: {m: {input: 1, output: 1}}",
+        "store: rediss://:secret@localhost:6379/0\non_store_error: deny",
+    ],
+)
+def test_keys_and_limits_that_count_are_fine(text):
+    """In every form."""
+    assert problems(f"{text}\n" + routes("{path: /*}")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "limits: {on_exhausted: cut, requests: 1/day}",
+            "limits.on_exhausted: does nothing: there is no limit",
+        ),
+        ("limits: {by: ip}", "limits.by: does nothing: there is no limit (such as `requests: 60/minute`)"),
+        ("limits: {by: 'header:X-User', requests: off}", "limits.by: does nothing: there is no limit"),
+        ("on_store_error: deny", "on_store_error: does nothing without a shared store: `store: redis://…`"),
+        ("limits: {cost: 5/day}", "limits.cost: needs `prices`: without them nothing costs anything"),
+        ("defaults: {limits: {global: {cost: 5/day}}}", "defaults.limits.global.cost: needs `prices`"),
+        ("keys: [{name: a, value: b}, {name: c, value: b}]", "keys[1]: keys[0] is the same key"),
+        ("limits: {requests: [1/second, 2/second]}", "limits.requests: a period may stand in the list only"),
+        ("limits: {requests: []}", "limits.requests: expected a rate"),
+        ("limits: {requests: 600000000/minute}", "limits.requests: a rate per minute and its burst must be"),
+        ("limits: {cost: 5}\nprices: {m: {input: 1, output: 1}}", "limits.cost: expected dollars a period"),
+    ],
+)
+def test_what_counts_nothing_or_wrongly_is_told(text, line):
+    """Nobody believes in a limit that is none."""
+    (found,) = problems(f"{text}\n" + routes("{path: /*}"))
+    assert found.split(": ", 1)[1].startswith(line)

@@ -162,7 +162,7 @@ def test_one_mistake_under_an_anchor_is_told_once():
         ),
         (
             "limits: {global: {by: key}}",
-            "1:19: limits.global.by: unknown key (known: requests, tokens, streams)",
+            "1:19: limits.global.by: unknown key (known: requests, tokens, streams, input_tokens, ",
         ),
         ("prices: 5", "1:9: prices: expected a mapping such as `name: …`\n"),
         (
@@ -376,7 +376,7 @@ def test_each_mistake_in_an_upstream_has_its_words(upstream, line):
         ("{path: /*, resume: {keep: 0}}", "routes[0].resume.keep: must be more than 0"),
         (
             "{path: /*, limits: {by: key}}",
-            "routes[0].limits.by: unknown key (known: requests, tokens, streams)",
+            "routes[0].limits.by: unknown key (known: requests, tokens, streams, input_tokens, ",
         ),
         ("{path: /*, set: {a: [.inf]}}", "routes[0].set: JSON has no infinite number"),
         (

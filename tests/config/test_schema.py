@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ssegate.config import load, parse, schema, sections
+from ssegate.config import load, parse, schema
 from ssegate.config.load import read
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
@@ -209,9 +209,3 @@ def test_what_the_example_says_is_the_default():
     assert repr(said) == repr(parse(least, "f", {}))
     assert said.routes[0].set == said.routes[0].default == said.upstreams["local"].headers == {}
     assert said.admin.token is None and said.upstreams["local"].proxy is None
-
-
-def test_limits_of_the_example_are_the_defaults():
-    """They are not in the settings yet, so the model is asked."""
-    limits = read(TEXT, "f", {}).tree["limits"]
-    assert sections.SharedLimits.model_validate(limits) == sections.SharedLimits()
