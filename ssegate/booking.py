@@ -10,12 +10,13 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from ssegate.report import StreamReport
+from ssegate.report import RequestReport, StreamReport
 from ssegate.wire.errors import CODES, http_status
-from ssegate.wire.events import Failure
+from ssegate.wire.events import Failure, Usage
 from ssegate.wire.pipeline import Pipeline
+from ssegate.wire.stats import Price
 
-__all__ = ["Identity", "row", "stream_report", "upstream_request_id"]
+__all__ = ["Identity", "note_usage", "row", "stream_report", "upstream_request_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,16 @@ def stream_report(
         head_sent=status is not None,
         overhead=overhead,
     )
+
+
+def note_usage(report: RequestReport, usage: Usage, model: str | None, price: Price | None) -> None:
+    """Write into *report* what an answer that passed as it is said of its usage, if it did."""
+    if usage == Usage():
+        return
+    report.model, report.usage_source = model, "reported"
+    report.input_tokens, report.output_tokens = usage.input_tokens, usage.output_tokens
+    report.reasoning_tokens, report.cached_tokens = usage.reasoning_tokens, usage.cached_tokens
+    report.cost = None if price is None else price.cost(usage)
 
 
 def _unsent_status(failure: Failure | None) -> int:

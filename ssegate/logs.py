@@ -119,8 +119,8 @@ _STREAM_FIELDS = (
     "events_in", "events_out", "bytes_out", "upstream_status",
 )
 _REQUEST_FIELDS = (
-    "request_id", "upstream_request_id", "route", "method", "upstream", "key", "code", "error", "status",
-    "duration", "bytes_out", "upstream_status",
+    "request_id", "upstream_request_id", "route", "method", "upstream", "key", "model", "code", "error",
+    "usage_source", "status", "duration", "tokens", "bytes_out", "upstream_status",
 )
 # fmt: on
 

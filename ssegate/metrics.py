@@ -109,6 +109,8 @@ class Metrics:
     def request_ended(self, report: RequestReport) -> None:
         """Count a request that was no stream: passed through, or refused."""
         self._count_request(report)
+        if report.usage_source is not None:
+            self._count_tokens(report, self._model(report.model))
         if report.code == "client_gone":
             phase = "before_headers" if report.status == 499 else "streaming"
             self._disconnects[report.route, phase].inc()
@@ -171,7 +173,7 @@ class Metrics:
         if error := UPSTREAM_ERROR_KINDS.get(code):
             self._upstream_errors[report.route, report.upstream, error].inc()
 
-    def _count_tokens(self, report: StreamReport, model: str) -> None:
+    def _count_tokens(self, report: StreamReport | RequestReport, model: str) -> None:
         route, key, source = report.route, report.key, report.usage_source or "estimated"
         if tokens := _countable(report.input_tokens):
             self._tokens[route, model, key, "input", source].inc(tokens)

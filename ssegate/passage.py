@@ -29,14 +29,13 @@ async def pass_through(
     call: Call,
     upstreams: Upstreams,
     report: RequestReport,
-    *,
-    kept: Kept | None = None,
+    kept: Kept,
 ) -> StreamResponse:
     """
     Send *call*, give the client what comes back, and write into *report* how it went.
 
     Args:
-        kept: Gets the answer's body, as somebody wants to read its usage.
+        kept: Gets the answer's body, for its usage.
 
     Raises:
         asyncio.CancelledError, ConnectionError: The client has gone or was cut; the upstream is closed.
@@ -57,7 +56,7 @@ async def _passed(
     call: Call,
     upstreams: Upstreams,
     report: RequestReport,
-    kept: Kept | None,
+    kept: Kept,
 ) -> StreamResponse:
     try:
         response = await _asked(call, upstreams, route.timeouts.total)
@@ -83,7 +82,7 @@ async def _answered(
     route: Route,
     response: ClientResponse,
     report: RequestReport,
-    kept: Kept | None,
+    kept: Kept,
 ) -> StreamResponse:
     report.upstream_status = response.status
     report.upstream_request_id = upstream_request_id(response)
@@ -97,8 +96,7 @@ async def _answered(
     headers.setdefault("X-Request-ID", exchange.request_id)
     answer = await passing.send_head(request, response.status, response.reason, headers)
     report.status = response.status
-    if kept is not None:
-        kept.content_type = response.headers.get("Content-Type", "").lower()
+    kept.content_type = response.headers.get("Content-Type", "").lower()
     copy = Copy(request, response, idle=timeouts.idle, write=timeouts.write, kept=kept)
     connection = request.protocol
     assert isinstance(connection, Connection)

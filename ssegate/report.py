@@ -33,6 +33,16 @@ class RequestReport:
     code: str | None = None
     error: str | None = None
     bytes_out: int = 0
+    model: str | None = None
+    usage_source: str | None = None
+    """``reported`` where the answer told a usage; without one nothing is guessed."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
 
 
 @dataclass(slots=True)

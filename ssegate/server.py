@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 from ssegate import origin
 from ssegate.admission import Admission, admit
 from ssegate.alarm import Soon
-from ssegate.booking import Identity
+from ssegate.booking import Identity, note_usage
 from ssegate.client_body import check_size, pieces, read_body
 from ssegate.config import Route
 from ssegate.connection import Connection
@@ -272,9 +272,9 @@ class DataPort:
         report = exchange.report()
         call = _call(exchange, route, planned)
         admission = await self._admit(exchange, route, planned)
-        kept = Kept() if admission.counts_tokens else None
+        kept = Kept()
         try:
-            return await pass_through(exchange, route, call, self._shared.upstreams, report, kept=kept)
+            return await pass_through(exchange, route, call, self._shared.upstreams, report, kept)
         except (asyncio.CancelledError, ConnectionError):
             if self._has_ended:
                 report.code = "shutting_down"
@@ -283,7 +283,10 @@ class DataPort:
             raise
         finally:
             try:
-                admission.settle_passed(report, *_found_usage(kept, route))
+                usage, model = _found_usage(kept, route)
+                model = model or planned.model
+                note_usage(report, usage, model, exchange.world.price_of(model))
+                admission.settle_passed(report, usage, model)
             finally:
                 admission.undo()
                 self._book_request(exchange, report)
@@ -307,8 +310,8 @@ class DataPort:
         log_request(report)
 
 
-def _found_usage(kept: Kept | None, route: Route) -> tuple[Usage, str | None]:
-    if kept is None or not kept.body:
+def _found_usage(kept: Kept, route: Route) -> tuple[Usage, str | None]:
+    if not kept.body:
         return Usage(), None
     return usage_of(bytes(kept.body), route.upstream.dialect, kept.content_type)
 
