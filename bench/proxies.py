@@ -31,6 +31,8 @@ def _ssegate(batch: object) -> Callable[[Site], list[str | Path]]:
             "listen": f"127.0.0.1:{site.port}",
             "admin": f"127.0.0.1:{free_port()}",
             "drain": "1s",
+            # Held, never reached.
+            "limits": {"requests": "1000000/second", "tokens": "500000000/minute", "streams": 100_000},
             "upstreams": {"llm": upstream},
             "routes": [route],
         }

@@ -27,7 +27,7 @@ Latency is from the upstream's `send()` to the client's `recv()`, the load gener
 Where tokens are joined, each is timed from when *it* was sent, so the time it was held counts; \
 *of an event's last token* counts only the one that was held least.
 nginx, Envoy and the bare relay pass bytes; ssegate parses, joins, re-encodes as `native` with metadata on \
-each event, and keeps its metrics.
+each event, keeps its metrics, and holds limits on requests, tokens and open streams.
 """
 
 NAMES = """\

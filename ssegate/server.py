@@ -133,18 +133,7 @@ class DataPort:
             raise ClientError("draining", "the gate is shutting down", {"Retry-After": "1"})
         allowed = Router.allowed(candidates, request.method)
         self._check_key(exchange)
-        raw, body = await read_body(request, allowed)
-        route = exchange.route = Router.choose(allowed, request_model(body))
-        check_size(raw, route)
-        planned = plan(
-            route,
-            request.method,
-            path,
-            request.rel_url.raw_query_string,
-            body,
-            raw,
-            hides_key=exchange.hides_key,
-        )
+        route, planned = await _planned(exchange, allowed)
         if not planned.wants_stream:
             return await self._pass(exchange, route, planned)
         if request.method == "GET" and "Last-Event-ID" in request.headers:
@@ -227,6 +216,7 @@ class DataPort:
         except BaseException:  # somebody was faster with this id while the limits were asked
             admission.undo()
             raise
+        planned.body = planned.json = None  # a prompt may be large, and its answer long
         exchange.is_booked = True
         shared.metrics.stream_started(route.name)
         connection = request.protocol
@@ -308,6 +298,17 @@ class DataPort:
         report.duration = asyncio.get_running_loop().time() - exchange.began_at
         self._shared.metrics.request_ended(report)
         log_request(report)
+
+
+async def _planned(exchange: Exchange, allowed: list[Route]) -> tuple[Route, Plan]:
+    """Read the request, and decide which route it takes and what goes upstream."""
+    request = exchange.request
+    raw, body = await read_body(request, allowed)
+    route = exchange.route = Router.choose(allowed, request_model(body))
+    check_size(raw, route)
+    query = request.rel_url.raw_query_string
+    planned = plan(route, request.method, exchange.path, query, body, raw, hides_key=exchange.hides_key)
+    return route, planned
 
 
 def _found_usage(kept: Kept, route: Route) -> tuple[Usage, str | None]:
