@@ -23,7 +23,7 @@ def in_events(body: Recording) -> list[str]:
     """The outputs in which *body* is an event stream; what `same` is where it has a name comes by that."""
     outputs = fitting(body)
     is_named = body.dialect in ("openai", "anthropic", "responses")
-    is_framed = body.framing != "sse" or body.dialect == "cohere"
+    is_framed = body.framing != "sse"
     return [output for output in outputs if output != "same" or not (is_named or is_framed)]
 
 
