@@ -20,7 +20,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.*-ready)
 
 # What `make proof` runs more often than `make test` does.
-PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py framing/test_framing_recordings.py) \
+PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py dialects/test_dialect_bounds.py framing/test_framing_recordings.py) \
 	$(addprefix tests/limits/,test_model.py test_processes.py)
 
 # What only `make test-clients` runs, in whole or in part.
@@ -44,7 +44,7 @@ test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
 proof: $(TEST_READY) ## every recording cut hundreds of times, spoiled thousands of times; limits against a model; four minutes
-	$(BIN)/python -m pytest -n 2 --timeout 240 --cuts 600 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --timeout 240 --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
 
 fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
 	@$(BIN)/python tests/wire/fuzzer.py $(ARGS)

@@ -42,7 +42,10 @@ class Keys:
             digest = sha256(secret[:MAX_KEY_LENGTH]).digest()
             for key in self._keys:
                 # All of them, always: where the search ends would tell something.
-                if hmac.compare_digest(digest, key.hash) and len(secret) <= MAX_KEY_LENGTH:
+                is_same = hmac.compare_digest(digest, key.hash)
+                if (
+                    is_same and 0 < len(secret) <= MAX_KEY_LENGTH
+                ):  # nothing shown is no key, whatever the file says
                     found = found or key
         return found
 

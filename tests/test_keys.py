@@ -38,6 +38,12 @@ def test_a_key_is_known_by_its_hash(shown: list[str], name: str | None):
     assert (found and found.name) == name
 
 
+@pytest.mark.parametrize("shown", [[], [""]])
+def test_who_shows_nothing_has_no_key(shown: list[str]):
+    """Even where the file holds the hash of nothing."""
+    assert Keys([Key("empty", hashlib.sha256(b"").digest())]).find(shown) is None
+
+
 def test_every_key_is_compared_whatever_is_shown(monkeypatch: pytest.MonkeyPatch):
     """The number of comparisons, and with it the time, does not depend on what is shown."""
     import hmac

@@ -7,6 +7,7 @@ Each check takes the draft and yields problems; ``CHECKS`` lists them and those 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import get_args
 
 from ssegate.config import counting, outside, settings
@@ -64,11 +65,16 @@ def names_differ(draft: Draft) -> Iterator[Problem]:
             yield Problem(("keys", index, "name"), f"keys[{keys[key.name]}] has the same name")
 
 
+_HASH_OF_NOTHING = "sha256:" + sha256(b"").hexdigest()
+
+
 def keys_have_a_secret(draft: Draft) -> Iterator[Problem]:
     """A key is given by its hash or by its value."""
     for index, key in enumerate(draft.file.keys or []):
         if (key.hash is None) == (key.value is None):
             yield Problem(("keys", index), "exactly one of `hash` and `value` is needed")
+        elif key.hash is not None and key.hash.lower() == _HASH_OF_NOTHING:
+            yield Problem(("keys", index, "hash"), "is the hash of nothing at all: the key was empty")
 
 
 def routes_are_reached(draft: Draft) -> Iterator[Problem]:

@@ -1,5 +1,7 @@
 """How problems are shown: all at once, each with its place, line, caret and a suggestion."""
 
+import hashlib
+
 import pytest
 
 from ssegate.config import parse
@@ -196,6 +198,10 @@ def test_one_mistake_under_an_anchor_is_told_once():
         ("keys: []", "1:7: keys: must not be empty"),
         ("keys: [{name: a, hash: abc}]", "1:24: keys[0].hash: expected sha256: and 64 hexadecimal digits"),
         ("keys: [{name: a}]", "1:8: keys[0]: exactly one of `hash` and `value` is needed"),
+        (
+            f"keys: [{{name: a, hash: sha256:{hashlib.sha256().hexdigest()}}}]",
+            "1:24: keys[0].hash: is the hash of nothing at all: the key was empty",
+        ),
         ("keys: [{name: '-', value: a}]", "1:15: keys[0].name: expected a name"),
         ("keys: [{name: a, value: a}, {name: a, value: b}]", "1:36: keys[1].name: keys[0] has the same name"),
         ("limits: {by: user}", "1:14: limits.by: expected key, ip or header:NAME"),

@@ -29,9 +29,6 @@ from ssegate.simulate.text import pieces
 
 from .scripted import DONE, sse
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 ROOT = Path(__file__).parents[2]
 STREAMS = next(
     (d for d in (ROOT / "tests" / "streams", ROOT.parent / "shared" / "streams") if d.is_dir()), None

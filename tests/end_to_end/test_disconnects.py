@@ -19,9 +19,6 @@ from ssegate.simulate.text import pieces
 from . import leaks
 from .scripted import DONE, HEAD, Client, Peer, calling, chunk, scripted, sse
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 PATH = "/v1/chat/completions"
 AT_ONCE = 0.5
 """Seconds. The contract says 0.1; a busy machine may look away for longer."""

@@ -20,9 +20,6 @@ from ssegate.simulate.text import pieces
 from . import leaks
 from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, self_signed, sse
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 PATHS = {
     "native": "/native/v1/chat/completions",
     "openai": "/openai/v1/chat/completions",

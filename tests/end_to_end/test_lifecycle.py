@@ -23,9 +23,6 @@ from . import leaks
 from .conftest import on_free_ports
 from .scripted import calling, self_signed
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 PATH = "/v1/chat/completions"
 CONFIG = """
 drain: {drain}

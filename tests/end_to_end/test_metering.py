@@ -101,6 +101,7 @@ async def test_embeddings_are_input_alone(gate: Any):
 @pytest.mark.parametrize(
     ("body", "coding"),
     [(b"[1, 2]", ""), (b'{"usage": "much"}', ""), (b"{", ""), (gzip.compress(b'{"a":1}'), "gzip")],
+    ids=["a list", "no counts", "broken", "compressed"],
 )
 async def test_nothing_is_guessed(body: bytes, coding: str, gate: Any):
     """An answer that tells no usage, or that cannot be read, counts no token."""

@@ -18,9 +18,6 @@ from . import leaks
 from .logbook import Log
 from .scripted import Client, Peer, calling, chunk, scripted
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 AT_ONCE = 0.5
 """Seconds. The contract says 0.1; a busy machine may look away for longer."""
 

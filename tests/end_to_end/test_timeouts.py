@@ -18,9 +18,6 @@ from ssegate.simulate.text import pieces
 from . import leaks
 from .scripted import DONE, HEAD, Peer, calling, chunk, scripted, sse
 
-# One after the other, by one worker: neighbours that take the processor would move the clocks.
-pytestmark = pytest.mark.xdist_group("clocks")
-
 PATH = "/v1/chat/completions"
 CONFIG = """
 upstreams:
