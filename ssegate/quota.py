@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 
-from ssegate.limits import Bucket, Dimension, Hold, Store, StoreDown, Verdict
+from ssegate.limits import Dimension, Hold, Store, StoreDown, Verdict
 from ssegate.limits.headers import refusal_words
 from ssegate.wire.events import Failure
 
@@ -109,7 +110,7 @@ class Quota:
     async def _take(self, wanted: int) -> Verdict:
         tokens = max(1, min(wanted, self._fitting(lambda h: h.bucket.limit.capacity)))
         units = self._units(tokens)
-        asked = [Bucket(h.bucket.key, h.bucket.limit, units[h.bucket.limit.dimension]) for h in self._holds]
+        asked = [replace(h.bucket, units=units[h.bucket.limit.dimension]) for h in self._holds]
         verdict = await self._store.take([bucket for bucket in asked if bucket.units > 0])
         if self._is_over:
             self._store.settle(verdict, self._units(0))

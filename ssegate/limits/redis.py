@@ -210,7 +210,7 @@ class RedisStore:
         keys = (b.key if not isinstance(b.limit, RateLimit) else f"{b.key}#{of}" for b in buckets)
         full = (min(b.units, b.limit.capacity) for b in buckets)
         return [
-            Bucket(key, bucket.limit.share(of, rank), units)
+            Bucket(key, bucket.limit.share(of, rank), units, bucket.is_lasting)
             for key, bucket, units in zip(keys, buckets, full, strict=True)
         ]
 

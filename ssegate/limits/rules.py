@@ -46,11 +46,14 @@ class Rules:
         Return the buckets of a request.
 
         Args:
-            who: The caller, as it is counted.
+            who: The caller, as it is counted: ``key:…``, or one of any number of others.
             units: What the request takes of each dimension; what it takes nothing of is not asked.
         """
+        is_key = who.startswith("key:")
         return [
-            Bucket(f"{scope}{who if is_own else _EVERYBODY}:{limit.name}", limit, wanted)
+            Bucket(
+                f"{scope}{who if is_own else _EVERYBODY}:{limit.name}", limit, wanted, is_key or not is_own
+            )
             for scope, is_own, limit in self._places(key, route)
             if (wanted := units.get(limit.dimension, 0)) > 0
         ]

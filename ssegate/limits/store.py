@@ -27,6 +27,9 @@ class Bucket:
     units: int
     """> 0; where they are more than the limit's capacity, that is taken."""
 
+    is_lasting: bool = False
+    """A key's, or everybody's: config bounds how many there are, so none has to leave for another."""
+
 
 @dataclass(slots=True)
 class Hold:
