@@ -33,7 +33,7 @@ demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine a
 	@$(BIN)/ssegate demo $(ARGS)
 
 test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 test-pull: $(TEST_READY) ## the end-to-end tests again, bodies read the slow way: what a changed aiohttp would leave
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --pull tests/end_to_end $(ARGS)

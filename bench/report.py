@@ -1,7 +1,7 @@
 """
-Turn a file of results into docs/performance.md and its picture: ``python -m bench.report FILE``.
+Turn files of results into docs/performance.md and its picture: ``python -m bench.report FILE [FILE …]``.
 
-Every number of the page comes from that one file.
+Every number of the page comes from them; several hold different rows, measured at one commit.
 """
 
 from __future__ import annotations
@@ -47,14 +47,25 @@ NAMES = """\
 
 def main() -> None:
     """Write the page and the picture."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m bench.report FILE")
-    data = json.loads(Path(sys.argv[1]).read_text())
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m bench.report FILE [FILE …]")
+    data = _joined([json.loads(Path(file).read_text()) for file in sys.argv[1:]])
     panels = _panels(data["rows"])
     (ROOT / "docs" / "performance.md").write_text(_page(data, bool(panels)))
     if panels:
         (ROOT / "docs" / "performance.svg").write_text(plot.page(panels))
     print("docs/performance.md is written")
+
+
+def _joined(files: list[dict]) -> dict:
+    """Return all rows as if they were of one file."""
+    about = [file["about"] for file in files]
+    if len({one["commit"] for one in about}) > 1:
+        sys.exit("bench: these results are not of one commit")
+    versions = {name: said for one in about for name, said in one["versions"].items()}
+    commands = [one["command"] for one in about]
+    rows = {name: row for file in files for name, row in file["rows"].items()}
+    return {"about": about[0] | {"versions": versions, "commands": commands}, "rows": rows}
 
 
 def _page(data: dict, has_picture: bool) -> str:
@@ -65,7 +76,10 @@ def _page(data: dict, has_picture: bool) -> str:
         parts.append("![CPU per token by proxy; latency and CPU against load](performance.svg)\n")
     parts += ["## Goals\n", _table(_emphasised(judge.goal_rows(results)))]
     parts += ["## How it was measured\n", HOW.format(rounds=rounds), NAMES]
-    parts.append(f"The command was `make bench{_arguments(about)}`.\n")
+    commands = " and ".join(f"`make bench{_arguments(command)}`" for command in about["commands"])
+    parts.append(
+        f"The commands were {commands}.\n" if " and " in commands else f"The command was {commands}.\n"
+    )
     parts.append("## All numbers\n")
     for row in results:
         parts += [f"### {row}: {results[row]['title']}\n", _table(judge.detail_rows(results, row))]
@@ -74,8 +88,8 @@ def _page(data: dict, has_picture: bool) -> str:
     return "\n".join(parts)
 
 
-def _arguments(about: dict) -> str:
-    return f' ARGS="{about["command"]}"' if about["command"] else ""
+def _arguments(command: str) -> str:
+    return f' ARGS="{command}"' if command else ""
 
 
 def _machine(about: dict) -> str:
