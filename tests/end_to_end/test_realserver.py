@@ -20,6 +20,8 @@ from ssegate.wire.dialects import DIALECTS
 from .realserver import SCRIPTS, Call, Llama, Script
 from .sdk_reading import Reading, read
 
+pytestmark = pytest.mark.xdist_group("realserver")  # one server is enough
+
 PROPERTIES = {
     "get_weather": {"city": {"type": "string"}, "days": {"type": "integer"}},
     "look_up": {"query": {"type": "string"}},
