@@ -117,7 +117,8 @@ class JSONDialect(FrameDialect, Generic[Model]):
                 return []
             if data.startswith(self.end_mark):
                 return [End()]
-            model = repair(data, self.decoder.type)
+            fields: Any = self.decoder.type  # a struct, where msgspec's own types promise any form of a type
+            model = repair(data, fields)
             self._repaired = True
         said = self._events(model, frame)
         if self._repaired:
