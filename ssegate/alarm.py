@@ -11,7 +11,8 @@ each few milliseconds, so that holding a batch is an entry in a list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
 __all__ = ["Alarm", "Soon"]
@@ -67,9 +68,9 @@ class Soon:
     def __init__(self) -> None:
         self._slots: dict[int, list[Waiting]] = {}
 
-    def __len__(self) -> int:
-        """How many wait."""
-        return sum(map(len, self._slots.values()))
+    def __iter__(self) -> Iterator[Waiting]:
+        """Those who wait."""
+        return chain.from_iterable(self._slots.values())
 
     def tell(self, waiting: Waiting, due: float) -> None:
         """Call ``on_soon`` of *waiting* once, at *due* or a moment later; there is no taking back."""

@@ -159,19 +159,21 @@ def read_json(body: bytes) -> JSONObject | None:
         return _decode_object(body)
     except msgspec.ValidationError:
         return None
-    except UnicodeDecodeError as error:
-        # The error counts from the beginning of a key; what was found is at its first place or a later one.
-        place = body.find(error.object)
-        said = f"invalid UTF-8 (byte {max(place, 0) + error.start})"
-        raise ClientError("bad_request", f"the body is not valid JSON: {said}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if (whole := _without_halves(body)) != body:
             return read_json(whole)
-        # Of a body that breaks off, msgspec does not say where.
-        cut = f" (byte {len(body)})" if "truncated" in str(error) else ""
-        raise ClientError("bad_request", f"the body is not valid JSON: {error}{cut}") from None
+        raise ClientError("bad_request", f"the body is not valid JSON: {_fault(body, error)}") from None
     except RecursionError:
         raise ClientError("bad_request", "the body is nested too deeply") from None
+
+
+def _fault(body: bytes, error: Exception) -> str:
+    """Return what is wrong with *body* and at which byte, which *error* does not say of all."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as invalid:
+        return f"invalid UTF-8 (byte {invalid.start})"
+    return f"{error} (byte {len(body)})" if "truncated" in str(error) else str(error)
 
 
 _ESCAPE = re.compile(

@@ -208,7 +208,6 @@ async def test_requests_that_come_together_wait_together(own_redis: RedisServer)
     """A hundred at the moment of the failure: each waits 100 ms at most."""
     async with store_of(own_redis) as store:
         await store.take([requests(10**6)])
-        asyncio.get_running_loop().set_debug(False)  # it makes a connection cost ten times as much
         own_redis.send(signal.SIGSTOP)
         began = time.perf_counter()
         await asyncio.gather(*(store.take([requests(10**6)]) for _ in range(100)))
