@@ -20,7 +20,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.*-ready)
 
 # What `make proof` runs more often than `make test` does.
-PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_fuzz.py dialects/test_dialect_bounds.py framing/test_framing_recordings.py) \
+PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_runs.py test_fuzz.py dialects/test_dialect_bounds.py framing/test_framing_recordings.py) \
 	$(addprefix tests/limits/,test_model.py test_processes.py)
 
 # What only `make test-clients` runs, in whole or in part.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -24,9 +25,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--cuts``: ``make proof`` asks for many more; ``--pull``: what ``make test-pull`` adds."""
-    parser.addoption("--cuts", type=int, default=50, help="how often each recorded body is cut in two")
+    parser.addoption("--cuts", type=int, default=20, help="how often each recorded body is cut in two")
     parser.addoption("--pull", action="store_true", help="have gates read bodies the ordinary way, untapped")
     parser.addoption("--store-seconds", type=float, default=3, help="how long processes share a Redis")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the tests themselves, which are many: some ask it to look at everything."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

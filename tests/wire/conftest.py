@@ -17,4 +17,4 @@ def thorough(cuts: int) -> bool:
     return cuts > EVERYDAY
 
 
-EVERYDAY = 50
+EVERYDAY = 20

@@ -139,7 +139,7 @@ def test_work_grows_with_the_events(framing):
 @pytest.mark.parametrize("filling", [b"x", b"\\", b'"\\"', b"{}", b"x\nx"])
 def test_work_grows_with_the_bytes_of_a_cut_event(framing, beginning, filling):
     """Byte by byte, twice the size is twice the work: what is kept is never gone through again."""
-    size = 4096
+    size = 2048
     calls, memory = work(framing, list(bytewise(beginning + (filling * size)[:size])))
     more_calls, more_memory = work(framing, list(bytewise(beginning + (filling * size * 2)[: 2 * size])))
 
