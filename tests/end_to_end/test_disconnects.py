@@ -238,7 +238,7 @@ async def test_two_hundred_that_leave_at_once(leave: Any, gate: Any, simulator: 
 
 async def test_some_leave_and_some_stay(gate: Any, simulator: Any):
     """Of forty streams every other one is left in the middle; the rest arrive whole."""
-    upstream = await simulator(Behaviour(tokens=30, rate=60))
+    upstream = await simulator(Behaviour(tokens=90, rate=60))
     running = await gate(config(upstream.url))
 
     async def stay() -> str:
@@ -252,7 +252,7 @@ async def test_some_leave_and_some_stay(gate: Any, simulator: Any):
 
     said = await asyncio.gather(*(stay() if n % 2 else go() for n in range(40)))
 
-    assert {text for text in said if text is not None} == {"".join(pieces(30, 0))}
+    assert {text for text in said if text is not None} == {"".join(pieces(90, 0))}
     await until(lambda: upstream.open_streams == 0)
     assert (upstream.gone, upstream.completed) == (20, 20)
     await until(lambda: not running.live())
