@@ -15,7 +15,7 @@ from ssegate.estimate import expected_input, expected_output
 from ssegate.exchange import Exchange, World
 from ssegate.keys import counted
 from ssegate.limits import Dimension, Limit, Store, StoreDown, Verdict
-from ssegate.limits.headers import rate_headers, refusal_headers, refusal_words
+from ssegate.limits.headers import rate_headers, refusal_words, refused
 from ssegate.quota import Quota
 from ssegate.report import RequestReport, StreamReport
 from ssegate.request import Plan
@@ -160,9 +160,8 @@ def _price(world: World, model: str | None, usage: Usage, *, is_needed: bool) ->
 
 
 def _refusal(verdict: Verdict, limit: Limit) -> ClientError:
-    error = ClientError("rate_limit_exceeded", refusal_words(verdict), refusal_headers(verdict))
+    error = refused(verdict, refusal_words(verdict))
     error.failure.limit = _WORDS.get(limit.dimension, "tokens")
-    error.failure.retry_after = str(ceil(verdict.wait_ms / 1000))
     return error
 
 

@@ -30,7 +30,7 @@ from ssegate.decoding import usage_of
 from ssegate.exchange import Exchange, World
 from ssegate.keys import counted, may_use, shown_keys
 from ssegate.limits import Bucket, MemoryStore, RateLimit, Store
-from ssegate.limits.headers import refusal_headers
+from ssegate.limits.headers import refused
 from ssegate.logs import log_request, log_stream
 from ssegate.metrics import Metrics
 from ssegate.passage import pass_through
@@ -169,10 +169,7 @@ class DataPort:
             verdict = self._wrong_keys.take_now([wrong])
             if verdict.is_allowed:
                 raise ClientError("unauthorized", "a valid key is needed", {"WWW-Authenticate": "Bearer"})
-            said = "too many requests without a valid key"
-            error = ClientError("rate_limit_exceeded", said, refusal_headers(verdict))
-            error.failure.retry_after = str(-(-verdict.wait_ms // 1000))
-            raise error
+            raise refused(verdict, "too many requests without a valid key")
         exchange.key = key
         if not may_use(key, exchange.path):
             raise ClientError("forbidden", "this key is not for this path")

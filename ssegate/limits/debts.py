@@ -1,18 +1,19 @@
 """
-What a shared store is still to be told of requests that have ended.
+What a shared store is still to be told: of requests that have ended, and of what was taken without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ssegate.limits.gcra import RateLimit
-from ssegate.limits.ground import Limit
+from ssegate.limits.ground import Limit, Moment, State
 from ssegate.limits.leases import StreamLimit
 from ssegate.limits.scripts import five
-from ssegate.limits.store import Actual, Verdict, corrections
+from ssegate.limits.store import Actual, Hold, Verdict, corrections
 
-__all__ = ["Debt", "debts_of"]
+__all__ = ["Debt", "Unseen", "debts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,84 @@ class Debt:
         return [*five(self.limit, self.units), "" if last is None else last]
 
 
-def debts_of(verdict: Verdict, actual: Actual) -> list[Debt]:
-    """Return what settling *verdict* changes on the server."""
-    if not verdict.is_alone:
-        changes = corrections(verdict, actual)
-        return [Debt(h.key, h.bucket.limit, units, h.mark, verdict.lease) for h, units in changes]
-    if verdict.is_settled:
-        return []
-    verdict.is_settled = True
-    # The server knows nothing of this request. What is over by now need not be told: rates have gone on.
-    return [
-        Debt(hold.key, limit, actual.get(limit.dimension, hold.units), None, verdict.lease)
-        for hold in verdict.holds
-        if not isinstance(limit := hold.bucket.limit, RateLimit)
-    ]
+@dataclass(slots=True)
+class _Levels:
+    """A bucket of the server's: how the share that stands for it was without what was taken, and is."""
+
+    limit: Limit
+    share: Limit
+    without: State
+    level: State
+
+    def charge(self, units: int, now: Moment) -> None:
+        self.share.advance(self.level, now)
+        self.share.charge(self.level, units)
+
+    def owed(self, now: Moment) -> int:
+        """Return how many whole units of it count still."""
+        for state in (self.without, self.level):
+            self.share.advance(state, now)
+        return max(0, -(-(self.level.used - self.without.used) // _step(self.share)))
+
+
+def _step(limit: Limit) -> int:
+    """Return what a unit adds to a bucket's state."""
+    return limit.ticks if isinstance(limit, RateLimit) else 1
+
+
+class Unseen:
+    """What a replica has taken from rates and budgets without the server, as far as it counts still."""
+
+    def __init__(self, max_buckets: int) -> None:
+        self._buckets: dict[str, _Levels] = {}
+        self._max_buckets = max_buckets
+
+    def take(self, key: str, limit: Limit, share: Hold, state: State, now: Moment) -> Debt | None:
+        """
+        Note that *share* was taken just now, which led to *state*.
+
+        Returns:
+            What is owed for the bucket noted first, if there are too many of them: it leaks no more.
+        """
+        if key in self._buckets:
+            self._buckets[key].charge(share.units, now)
+            return None
+        of = share.bucket.limit
+        without = State(max(0, state.used - share.units * _step(of)), state.at)
+        self._buckets[key] = _Levels(limit, of, without, replace(state))
+        if len(self._buckets) <= self._max_buckets:
+            return None
+        first = next(iter(self._buckets))
+        return _debt(first, self._buckets.pop(first), now)
+
+    def correct(self, key: str, units: int, now: Moment) -> None:
+        """A request that is noted here has used *units* more, or less."""
+        if key in self._buckets:
+            self._buckets[key].charge(units, now)
+
+    def debts(self, now: Moment) -> Iterator[Debt]:
+        """Return what is owed, and forget it."""
+        buckets, self._buckets = self._buckets, {}
+        debts = (_debt(key, levels, now) for key, levels in buckets.items())
+        return (debt for debt in debts if debt.units > 0)
+
+
+def _debt(key: str, levels: _Levels, now: Moment) -> Debt:
+    return Debt(key, levels.limit, levels.owed(now))
+
+
+def debts_of(verdict: Verdict, actual: Actual, unseen: Unseen | None, now: Moment) -> list[Debt]:
+    """
+    Return what settling *verdict* changes on the server.
+
+    Args:
+        unseen: Where what it took is noted, if the server has not been told of it.
+    """
+    debts = []
+    for hold, units in corrections(verdict, actual):
+        limit = hold.bucket.limit
+        if unseen is None or isinstance(limit, StreamLimit):
+            debts.append(Debt(hold.key, limit, units, hold.mark, verdict.lease))
+        else:
+            unseen.correct(hold.key, units, now)
+    return debts

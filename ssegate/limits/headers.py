@@ -14,8 +14,9 @@ from ssegate.limits.gcra import RateLimit
 from ssegate.limits.ground import Dimension
 from ssegate.limits.store import Hold, Verdict
 from ssegate.limits.windows import WindowLimit
+from ssegate.wire.errors import ClientError
 
-__all__ = ["go_duration", "rate_headers", "refusal_headers", "refusal_words"]
+__all__ = ["go_duration", "rate_headers", "refusal_words", "refused"]
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 30 * 86_400}
 _ASKING_AGAIN_IS_VAIN = 60_000
@@ -60,12 +61,14 @@ def rate_headers(holds: Iterable[Hold], *, anthropic: bool, now: float) -> dict[
     return headers
 
 
-def refusal_headers(verdict: Verdict) -> dict[str, str]:
-    """Return when to come again, for a client that was refused; ``Retry-After`` is made of it elsewhere."""
+def refused(verdict: Verdict, words: str) -> ClientError:
+    """Return the error that says so to a client in *words*, and when to come again."""
     headers = {"retry-after-ms": str(verdict.wait_ms)}
     if verdict.wait_ms > _ASKING_AGAIN_IS_VAIN:
         headers["x-should-retry"] = "false"
-    return headers
+    error = ClientError("rate_limit_exceeded", words, headers)
+    error.failure.retry_after = str(ceil(verdict.wait_ms / 1000))
+    return error
 
 
 def refusal_words(verdict: Verdict) -> str:

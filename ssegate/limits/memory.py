@@ -109,6 +109,10 @@ class MemoryStore:
             self._keep(bucket, key, kept)
         return Verdict(holds, in_ms(longest), refused)
 
+    def state_of(self, hold: Hold) -> State:
+        """Return the state of the bucket from which *hold* was taken just now; it is not to be changed."""
+        return self._home(hold.bucket)[hold.key].state
+
     def settle(self, verdict: Verdict, actual: Actual) -> None:
         """Put what was reserved right, and give back open streams."""
         changes = corrections(verdict, actual)

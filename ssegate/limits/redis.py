@@ -7,7 +7,8 @@ Buckets in Redis or Valkey, shared by all replicas: one script a decision, by th
 
 While it is down, ``on_error`` decides: ``local`` goes by this replica's share of each limit. What the replica
 has admitted itself is counted in memory all the time, so no share begins full; the shares of all replicas,
-as many as the server last counted, add up to the limit.
+as many as the server last counted, add up to the limit. When the server is back it is told what was taken
+without it, so no bucket of its own is fuller than it should be.
 
 A reply that did not come may stand for a script that ran. What that could cost is on the safe side: debts are
 written again, refunds are not.
@@ -37,11 +38,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ssegate.limits.debts import Debt, debts_of
+from ssegate.limits.debts import Debt, Unseen, debts_of
 from ssegate.limits.gcra import RateLimit
 from ssegate.limits.ground import TICKS_PER_SECOND
 from ssegate.limits.leases import StreamLimit
-from ssegate.limits.memory import MemoryStore
+from ssegate.limits.memory import MAX_BUCKETS, MemoryStore, clock
 from ssegate.limits.scripts import PREFIX, REDIS_TIME, Script, five, verdict_of
 from ssegate.limits.store import Actual, Bucket, Hold, StoreDown, Verdict
 
@@ -110,6 +111,8 @@ class RedisStore:
         self._leases: dict[str, list[str]] = {}
         """Of this replica's open streams: the lease and its buckets."""
 
+        self._outage = 1  # the number of the next one, or of the one there is
+        self._unseen = Unseen(MAX_BUCKETS)
         self._owed: deque[Debt] = deque(maxlen=_MAX_OWED)
         self._writing: set[asyncio.Task[Any]] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -175,7 +178,8 @@ class RedisStore:
         """Put what was reserved right, and give back open streams; the server is told in a moment."""
         if verdict.lease is not None:
             self._leases.pop(verdict.lease, None)
-        self._owed += debts_of(verdict, actual)
+        unseen = self._unseen if verdict.outage == self._outage else None
+        self._owed += debts_of(verdict, actual, unseen, clock())
         if verdict.mirror is not None:
             self._local.settle(verdict.mirror, actual)
         if self.is_up and self._owed:
@@ -191,7 +195,7 @@ class RedisStore:
     # ---- alone ---------------------------------------------------------------------------------
 
     def _take_alone(self, buckets: Sequence[Bucket]) -> Verdict:
-        """Decide without the server; it learns later what matters then: budgets, and streams still open."""
+        """Decide without the server; it learns of it when it is back."""
         if self._on_error == "deny":
             raise StoreDown("the limit store does not answer")
         shares = self._shares(buckets)
@@ -199,8 +203,10 @@ class RedisStore:
         if not taken.is_allowed:
             return taken
         pairs = zip(buckets, taken.holds, strict=True)
-        holds = [Hold(b, PREFIX + b.key, h.units, 0, h.remaining, h.reset_ms) for b, h in pairs]
-        verdict = Verdict(holds, mirror=taken, is_alone=True)
+        # A window begins at the same moment there as here, so the mark of a refund is the same, too.
+        holds = [Hold(b, PREFIX + b.key, h.units, h.mark, h.remaining, h.reset_ms) for b, h in pairs]
+        verdict = Verdict(holds, mirror=taken, outage=self._outage)
+        self._note_unseen(verdict, taken)
         self._note_streams(verdict, secrets.token_hex(8))
         return verdict
 
@@ -213,6 +219,13 @@ class RedisStore:
             Bucket(key, bucket.limit.share(of, rank), units, bucket.is_lasting)
             for key, bucket, units in zip(keys, buckets, full, strict=True)
         ]
+
+    def _note_unseen(self, verdict: Verdict, taken: Verdict) -> None:
+        now = clock()
+        for hold, share in zip(verdict.holds, taken.holds, strict=True):
+            if not isinstance(limit := hold.bucket.limit, StreamLimit):
+                debt = self._unseen.take(hold.key, limit, share, self._local.state_of(share), now)
+                self._owed += [] if debt is None else [debt]
 
     def _note_streams(self, verdict: Verdict, lease: str) -> None:
         streams = [hold.key for hold in verdict.holds if isinstance(hold.bucket.limit, StreamLimit)]
@@ -273,10 +286,18 @@ class RedisStore:
         # Streams that have ended meanwhile must not have been opened again.
         ended = (pair for pair in pairs if pair[1] not in self._leases)
         self._owed += [Debt(key, StreamLimit(0), -1, lease=lease) for key, lease in ended]
+        self._owe_unseen()
         if await self._write() and not self.is_up:
             self.is_up = True
             if self._complained_at != _NEVER:
                 _log.warning("the limit store answers")
+            # What was taken while that was written; from here on nothing is.
+            self._owe_unseen()
+            await self._write()
+
+    def _owe_unseen(self) -> None:
+        self._owed += self._unseen.debts(clock())
+        self._outage += 1
 
     async def _beat_for(self, pairs: Sequence[tuple[str, str]]) -> None:
         keys = [_REPLICAS, *(key for key, _ in pairs)]

@@ -65,10 +65,15 @@ class Verdict:
     mirror: Verdict | None = field(default=None, repr=False)
     """The same, as this replica counts it for itself should the shared store fail."""
 
-    is_alone: bool = False
-    """The shared store did not answer: this replica has decided by its own share."""
+    outage: int = 0
+    """The shared store did not answer, for the so-manieth time: this replica has decided by its own share."""
 
     is_settled: bool = field(default=False, repr=False)
+
+    @property
+    def is_alone(self) -> bool:
+        """This replica has decided without the shared store."""
+        return self.outage > 0
 
     @property
     def is_allowed(self) -> bool:

@@ -201,7 +201,7 @@ class Carried:
     """
     A frame on its way to a client of the same dialect, to be written back byte for byte.
 
-    ``head + body + tail`` is its payload. ``body`` is the inside of the one JSON string that grows from
+    ``body`` is the inside of the one JSON string that grows from
     frame to frame, still escaped, so that two frames alike but for it are joined without decoding:
     what the gate does not understand cannot get lost that way.
     """
@@ -224,6 +224,11 @@ class Carried:
 
     id: str = ""
     """The frame's SSE event ID, where it stands for itself; joined frames have none."""
+
+    @property
+    def payload(self) -> bytes:
+        """The whole of it."""
+        return self.head + self.body + self.tail
 
 
 Delta = Text | Reasoning | Refusal | ToolCall

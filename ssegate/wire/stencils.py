@@ -102,7 +102,7 @@ def cast_of(encode: Encode, sent: Carried, raw: bytes, pattern: Pattern, stencil
         stencil: That of *sent*.
     """
     assert pattern.shape is not None
-    payload = sent.head + sent.body + sent.tail
+    payload = sent.payload
     skipped = raw.find(payload)
     if skipped < 0 or not stencil.before.endswith(sent.head):
         return None

@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 import pytest
 from simulate.reading import READERS
+from wire import reading_back
+from wire.recordings import recordings
 
 from ssegate.simulate import Behaviour
 
-from .asking import ask
+from .asking import answering, ask, serving
 from .browsers import EventSource, Fetch
 
 CHAT = "/v1/chat/completions"
@@ -110,6 +112,36 @@ async def test_a_prompt_that_is_no_text_is_refused(gate: Any, simulator: Any, pr
 
     assert (answer.status, answer.json["code"]) == (400, "bad_request")
     assert not upstream.requests
+
+
+SAYS = [{"role": "user", "content": "{prompt}"}]
+PART = {"text": "{prompt}"}
+ENDPOINTS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "anthropic_messages": ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": SAYS}, True),
+    "gemini_sse": ("/v1beta/models/g:streamGenerateContent", {"contents": [{"parts": [PART]}]}, False),
+    "openai_responses": ("/v1/responses", {"model": "m", "input": "{prompt}"}, True),
+    "cohere_v2": ("/v2/chat", {"model": "m", "messages": SAYS}, True),
+    "ollama_generate": ("/api/generate", {"model": "m", "prompt": "{prompt}"}, False),
+    "bedrock_converse": ("/model/m/converse-stream", {"messages": [{"content": [PART]}]}, False),
+}
+"""By recordings: where that vendor takes a prompt, in which body, and whether that asks for a stream."""
+
+
+@pytest.mark.parametrize("folder", ENDPOINTS)
+async def test_a_prompt_for_any_dialect(gate: Any, folder: str):
+    """The body is that vendor's, to the last key, and what it answers is told as any other."""
+    path, body, asks = ENDPOINTS[folder]
+    entry = next(one for one in recordings() if one.folder == folder and one.expected["text"])
+    answer = answering(body=entry.body, headers={"Content-Type": entry.content_type})
+    async with serving(answer) as upstream:
+        running = await gate(config(upstream.url, upstream_path=path, from_prompt={"body": body}))
+        heard = await ask(running.url, "/generate?prompt=Say+%22hi%22", method="GET")
+
+    [request] = upstream.requests
+    assert (request.method, request.target) == ("POST", path)
+    filled = json.loads(json.dumps(body).replace("{prompt}", 'Say \\"hi\\"'))
+    assert request.json == filled | ({"stream": True} if asks else {})
+    assert reading_back.native(heard.body).first.text == entry.expected["text"]
 
 
 async def test_the_default_prompt(gate: Any, simulator: Any):

@@ -174,6 +174,13 @@ async def test_an_upstream_that_refused_costs_no_tokens(gate: Any, worker: Worke
     assert left(answer, "requests") == 6
 
 
+async def settled(gate: Any, running: Any) -> None:
+    """Wait until a stream has ended."""
+    async with asyncio.timeout(5):
+        while not outcomes(await gate.metrics(running)):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_client_that_leaves_gives_its_stream_and_tokens_back(gate: Any, worker: Worker):
     """Whatever way a stream ends, nothing of it stays reserved."""
     running = await gate(config(worker, "{streams: 1, tokens: 1000/hour}"))
@@ -184,14 +191,14 @@ async def test_a_client_that_leaves_gives_its_stream_and_tokens_back(gate: Any, 
         refused = await chat(running)
     assert refused.status == 429
     assert (refused.header("Retry-After"), error_of(refused)["type"]) == ("1", "streams")
-    async with asyncio.timeout(5):
-        while not outcomes(await gate.metrics(running)):
-            await asyncio.sleep(0.01)
+    await settled(gate, running)
     worker.go.set()
 
     answer = await chat(running)
     assert answer.status == 200
-    assert left(answer) > 1000 - 2 * (50 + 40)
+    reserved = 1000 - left(refused)
+    generated = 1000 - left(answer) - reserved - (reserved - BODY["max_tokens"])
+    assert 1 <= generated <= 2 * worker.words
 
 
 async def test_streams_count_only_where_one_was_wanted(gate: Any, worker: Worker):
@@ -208,18 +215,25 @@ async def test_streams_count_only_where_one_was_wanted(gate: Any, worker: Worker
 
 @pytest.mark.parametrize("spoilt", [b"{", b'{"stream": true, "n": NaN}'])
 async def test_a_refused_request_takes_nothing(gate: Any, worker: Worker, spoilt: bytes):
-    """Bad bodies, ids in use and refusals by one limit leave all others as they were."""
-    running = await gate(config(worker, "{requests: [100/hour, 1/second], tokens: 1000/hour}"))
+    """Bad bodies and refusals by one limit leave all others as they were."""
+    running = await gate(config(worker, "{requests: 100/hour, tokens: 1000/hour, streams: 1}"))
     headers = {"Content-Type": "application/json"}
     for _ in range(3):
         assert (await chat(running, spoilt, headers=headers)).status == 400
+    worker.go.clear()
+    running_on = asyncio.create_task(chat(running))
+    while not worker.requests:
+        await asyncio.sleep(0.01)
+    refused = [(await chat(running)).status for _ in range(5)]
+    worker.go.set()
+    first = await running_on
+    await settled(gate, running)
+    second = await chat(running)
 
-    answers = [await chat(running) for _ in range(5)]
-
-    assert sum(answer.status == 200 for answer in answers) <= 2
-    admitted = sum(answer.status == 200 for answer in answers)
-    assert left(answers[-1], "requests") <= 100 - admitted
-    assert left(answers[-1]) >= 1000 - admitted * 100
+    assert (first.status, refused, second.status) == (200, [429] * 5, 200)
+    assert (left(first, "requests"), left(second, "requests")) == (99, 98)
+    reserved, used = 1000 - left(first), 10 + 5
+    assert left(second) == 1000 - used - reserved
 
 
 async def test_a_stream_id_in_use_takes_nothing(gate: Any, worker: Worker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ssegate.limits import Bucket, Hold, RateLimit, StreamLimit, Verdict, WindowLimit
-from ssegate.limits.headers import go_duration, rate_headers, refusal_headers, refusal_words
+from ssegate.limits.headers import go_duration, rate_headers, refusal_words, refused
 
 MINUTE = RateLimit("requests", 60, "minute", 10)
 
@@ -89,4 +89,5 @@ def test_a_refusal_says_what_and_when(limit, wait_ms: int, words: str, headers: 
     verdict = Verdict([], wait_ms, bucket)
 
     assert refusal_words(verdict) == words
-    assert refusal_headers(verdict) == {"retry-after-ms": str(wait_ms)} | headers
+    error = refused(verdict, "no")
+    assert error.headers == {"retry-after-ms": str(wait_ms)} | headers

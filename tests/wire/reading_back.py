@@ -316,11 +316,15 @@ def anthropic(body: bytes) -> Answer:
     """Read Messages events: what its SDK adds up."""
     answer, stopped = Answer(), False
     calls: dict[int, dict[str, str]] = {}
-    message = answer.first
+    message, opened = answer.first, {}
     for block in blocks(body):
         assert not stopped and answer.error is None, "nothing follows the end"
         said = loads(block["data"])
         assert block["event"] == said["type"]
+        if said["type"] == "content_block_start":
+            opened[said["index"]] = said["content_block"]["type"]
+        elif said["type"] == "content_block_stop":
+            del opened[said["index"]]
         _add_metadata(answer, said)
         match said["type"]:
             case "content_block_start" if said["content_block"]["type"] == "tool_use":
@@ -344,6 +348,7 @@ def anthropic(body: bytes) -> Answer:
             case "error":
                 answer.error = said["error"]
     assert stopped or answer.error is not None
+    assert not opened if stopped else {"text", "thinking"}.isdisjoint(opened.values()), "a block is open"
     return answer
 
 

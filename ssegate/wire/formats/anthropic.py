@@ -25,7 +25,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats.encoding import SSE, encoded, with_key
+from ssegate.wire.formats.encoding import SSE, encoded, read_back, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.seams import Context
 
@@ -65,6 +65,8 @@ class Anthropic:
         """Type of the open block, and which tool call it is."""
 
         self._index = -1
+        self._opening: Carried | None = None
+        """What opened the block that is open in a carried stream."""
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         """Return the events that say *event*, with those that open and close its block."""
@@ -95,17 +97,33 @@ class Anthropic:
         return [*self._begin(), *self._close(), last, _event({"type": "message_stop"})]
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
-        """Return the error event, which is the last one: without its name SDKs overlook it."""
-        return [b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))]
+        """
+        Return what closes an open text or thought, and the error, which without its name SDKs overlook.
+
+        A call that broke off stays open: closed, it would look like one to be made.
+        """
+        self._know_carried_block()
+        closing = [] if self._block is None or self._block[0] not in ("text", "thinking") else self._close()
+        return [*closing, b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))]
 
     def _carry(self, carried: Carried, metadata: bytes) -> bytes:
         self._has_carried = True
         # Legacy completions have no end mark at all.
         self._has_stopped = self._has_stopped or carried.event in ("message_stop", "completion")
-        data = carried.head + carried.body + carried.tail
+        if carried.event.startswith("content_block_st"):  # start or stop
+            self._opening = carried if carried.event == "content_block_start" else None
+        data = carried.payload
         if carried.event == "message_delta":
             data = with_key(data, b"ssegate", metadata)
         return b"event: %b\ndata: %b\n\n" % (carried.event.encode(), data)
+
+    def _know_carried_block(self) -> None:
+        """Read which block of a carried stream is open."""
+        if (carried := self._opening) is not None:
+            opened = read_back(carried)
+            match opened:
+                case {"index": int(index), "content_block": {"type": str(kind)}}:
+                    self._block, self._index = (kind, 0), index
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:

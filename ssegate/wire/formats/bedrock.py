@@ -76,7 +76,7 @@ class SameBedrock:
         match event:
             case Carried():
                 self._has_carried = True
-                payload = with_key(event.head + event.body + event.tail, b"ssegate", metadata)
+                payload = with_key(event.payload, b"ssegate", metadata)
                 return [message({"event-type": event.event}, payload)]
             case Text(choice=0) | Refusal(choice=0):
                 return [*self._open(("text", 0)), self._delta({"text": event.text})]

@@ -10,11 +10,14 @@ they come here; names, ids and messages have not, so each encoder replaces halve
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "SSE", "compact", "encoded", "quoted", "sse_event", "utf8", "with_key"]
+from ssegate.wire.events import Carried
+
+__all__ = ["DONE", "SSE", "compact", "encoded", "quoted", "read_back", "sse_event", "utf8", "with_key"]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
@@ -52,6 +55,15 @@ def encoded(value: dict[str, Any]) -> bytes:
     except UnicodeEncodeError:
         data = _encode(_mended(value))
     return data if data.isascii() else _on_one_line(data)
+
+
+def read_back(carried: Carried) -> dict[str, Any]:
+    """Return the object that a carried frame holds, for the few that are looked into; else an empty one."""
+    try:
+        said = json.loads(carried.payload)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def compact(document: str) -> bytes | None:

@@ -106,7 +106,7 @@ class OpenAI:
     def _carry(self, carried: Carried, metadata: bytes) -> list[bytes]:
         if carried.usage_only and not self._wants_usage:
             return []
-        data = carried.head + carried.body + carried.tail
+        data = carried.payload
         self._has_carried = True
         if not self._is_named:
             self._recognise(data)

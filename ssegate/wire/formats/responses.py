@@ -12,11 +12,10 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from ssegate.wire.events import Carried, Event, Failure, Finish, FinishReason, Start, Usage
-from ssegate.wire.formats.encoding import SSE, encoded, sse_event, with_key
+from ssegate.wire.formats.encoding import SSE, encoded, read_back, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.formats.responses_output import Output
 from ssegate.wire.seams import Context
@@ -117,7 +116,7 @@ class Responses:
         if carried.event in _STATES:
             self._state = carried
         self._has_ended = self._has_ended or carried.event in _ENDS
-        return sse_event(with_key(_payload(carried), b"ssegate", metadata), carried.event)
+        return sse_event(with_key(carried.payload, b"ssegate", metadata), carried.event)
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:
@@ -141,13 +140,13 @@ class Responses:
         """Return the number after the upstream's last one; where it has none, events are counted."""
         carried, self._unread = self._unread, None
         if carried is not None:
-            last = _read(carried).get("sequence_number")
+            last = read_back(carried).get("sequence_number")
             self._number = last + 1 if isinstance(last, int) else self._number
         return self._number
 
     def _response(self, status: str, members: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the response object in *status*: the upstream's if it is known, with *members* replaced."""
-        known = None if self._state is None else _read(self._state).get("response")
+        known = None if self._state is None else read_back(self._state).get("response")
         if not isinstance(known, dict):
             known = {
                 "id": self._start.id,
@@ -167,18 +166,6 @@ class Responses:
                 "usage": None,
             }
         return {**known, "status": status, **(members or {})}
-
-
-def _payload(carried: Carried) -> bytes:
-    return carried.head + carried.body + carried.tail
-
-
-def _read(carried: Carried) -> dict[str, Any]:
-    try:
-        said = json.loads(_payload(carried))
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _event(kind: str, members: dict[str, Any], number: int, metadata: bytes = b"") -> bytes:

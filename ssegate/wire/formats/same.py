@@ -62,7 +62,7 @@ class SameFrames:
         raise NotImplementedError
 
     def _payload(self, carried: Carried, metadata: bytes) -> bytes:
-        return with_key(carried.head + carried.body + carried.tail, b"ssegate", metadata)
+        return with_key(carried.payload, b"ssegate", metadata)
 
     def _error(self, failure: Failure) -> bytes:
         return encoded(stream_error(self.name, failure))
@@ -144,7 +144,7 @@ class SameText:
         """Return the text, carried or not."""
         match event:
             case Carried():
-                return [event.head + event.body + event.tail]
+                return [event.payload]
             case Text():
                 return [event.text.encode(errors="replace")]
         return []

@@ -120,6 +120,42 @@ def test_an_error_is_named():
     ]
 
 
+def opening(kind, index=3):
+    data = {"type": "content_block_start", "index": index, "content_block": {"type": kind}}
+    return Carried("content_block_start", json.dumps(data).encode())
+
+
+def closed_by_failure(messages):
+    """Return the blocks that a failure closes, by number; the error comes last."""
+    *closed, last = blocks(messages.fail(Failure("idle_timeout", "m"), b""))
+    assert last["event"] == "error" and all(block["event"] == "content_block_stop" for block in closed)
+    return [json.loads(block["data"])["index"] for block in closed]
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        ([opening("text")], [3]),
+        ([opening("thinking"), Carried("content_block_delta", b"{}")], [3]),
+        ([opening("text"), Carried("content_block_stop", b"{}")], []),
+        ([opening("tool_use")], []),
+        ([opening("server_tool_use")], []),
+        ([Carried("content_block_start", b'{"index":0}')], []),
+        ([Carried("content_block_start", b"{")], []),
+        ([Text("a")], [0]),
+        ([Text("a"), Reasoning("b")], [1]),
+        ([Text("a"), ToolCall(0, "{", "t", "f")], []),
+    ],
+)
+def test_a_failure_closes_what_nobody_acts_upon(opened, closed):
+    """Texts and thoughts; a call that is closed would be made."""
+    messages = Anthropic(CONTEXT)
+    for event in opened:
+        messages.encode(event, b"")
+
+    assert closed_by_failure(messages) == closed
+
+
 def test_silence_is_filled_with_pings():
     """Anthropic's own no-op event, which every SDK ignores."""
     assert blocks([Anthropic.noop]) == [{"event": "ping", "data": '{"type":"ping"}'}]
