@@ -50,9 +50,18 @@ class Alarm:
             self._handle.cancel()
         self._handle, self.at = None, _NEVER
 
+    def forget(self) -> None:
+        """Switch it off for good: nobody is to be rung, so whoever was is held no longer."""
+        self.stop()
+        self._ring = _nobody
+
     def _rings(self) -> None:
         self._handle, self.at = None, _NEVER
         self._ring()
+
+
+def _nobody() -> None:
+    """There is nobody to be rung."""
 
 
 class Waiting(Protocol):

@@ -122,6 +122,11 @@ class Inlet:
         if self.response is not None:
             tap.resume(self.response)
 
+    def forget(self) -> None:
+        """Have nothing more be said to the sink: the stream is over."""
+        if self.response is not None:
+            tap.forget(self.response)
+
     def release(self, *, is_complete: bool) -> None:
         """Close the connection; after a good end it may come back to the pool first."""
         if self.response is None or self.response.closed:

@@ -68,6 +68,8 @@ async def serve(gate: Gate, *, once_ready: Callable[[], Awaitable[None]] | None 
     # What is alive now stays alive: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    # A stream is made of a hundred objects and leaves no circle behind: there is little to find.
+    gc.set_threshold(10_000, 10, 10)
     extra = asyncio.ensure_future(once_ready()) if once_ready is not None else None
     await gate.drain_begun()
     drained = asyncio.ensure_future(gate.drained())

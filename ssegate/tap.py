@@ -23,7 +23,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import TimerNoop
 from aiohttp.streams import StreamReader
 
-__all__ = ["Line", "Sink", "attach", "detach", "left_in", "pause", "resume"]
+__all__ = ["Line", "Sink", "attach", "detach", "forget", "left_in", "pause", "resume"]
 
 
 class Sink(Protocol):
@@ -150,6 +150,22 @@ class _Tap(StreamReader):
         self._timer.is_after_chunk = True
 
 
+class _Nobody:
+    """The sink of a body that nobody reads any more."""
+
+    def on_data(self, data: bytes) -> None:
+        """Drop it."""
+
+    def on_end(self) -> None:
+        """Drop it."""
+
+    def on_error(self, error: BaseException) -> None:
+        """Drop it."""
+
+
+_NOBODY = _Nobody()
+
+
 def _unhook(reader: StreamReader) -> None:
     if isinstance(reader._protocol, Line):
         reader._protocol.hook = None
@@ -216,6 +232,12 @@ def resume(response: ClientResponse) -> None:
     """Read on, first what the parser had to leave."""
     if response.connection is not None and (protocol := response.connection.protocol) is not None:
         protocol.resume_reading()
+
+
+def forget(response: ClientResponse) -> None:
+    """Drop the sink of *response*: what comes from now on is nobody's."""
+    if type(response.content) is _Tap:
+        response.content._timer.sink = _NOBODY
 
 
 def detach(response: ClientResponse) -> None:

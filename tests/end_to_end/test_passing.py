@@ -163,7 +163,7 @@ async def test_a_completion_that_was_not_to_be_streamed(gate: Any, simulator: An
     assert answer.json["usage"]["completion_tokens"] == 9
     assert str(answer.header("X-Request-ID")).startswith("req_")
     log.whole()
-    [line] = log.lines("request")
+    line = await log.line("request")
     assert (line["status"], line["bytes_out"]) == (200, len(answer.body))
     assert line["upstream_request_id"] == answer.header("X-Request-ID")
 
@@ -385,7 +385,7 @@ async def test_a_body_that_breaks_off_is_seen_as_broken(gate: Any, log: Log, how
 
     assert (answer.status, answer.is_whole) == (200, False)
     log.whole()
-    [line] = log.lines("request")
+    line = await log.line("request")
     assert line["code"] == ("upstream_protocol" if how == "no chunk" else "upstream_truncated")
     assert line["bytes_out"] == len(HALF)
 
