@@ -19,7 +19,7 @@ HOW = """\
 The proxy is pinned to one core, clients and upstream to another.
 One program of ours plays both of them (`bench/load.c`).
 Each token carries the moment it was sent in its text, so its way through the proxy is timed on one clock.
-Tokens are OpenAI chunks of about 300 bytes, each its own `send()`; what is due leaves every millisecond.
+Tokens are OpenAI chunks of about 300 bytes, each its own `send()`, within 0.2 ms of when it is due.
 Each run starts its proxy afresh, and proxies take turns, round by round.
 A number is the median of {rounds} rounds, a ratio the median of the ratios within each round.
 CPU is the time of all threads and workers of the proxy, user and system.
