@@ -288,6 +288,9 @@ KEYS = """keys:
           - {name: c, value: cccccccc, limits: {requests: off}}"""
 
 
+TWO_KEYS = "keys: [{name: a, value: aaaaaaaa}, {name: c, value: cccccccc}]"
+
+
 async def counts(running: Any, path: str = CHAT, of: int = 6, **headers: str) -> int:
     answers = [await chat(running, path=path, headers=headers) for _ in range(of)]
     return sum(answer.status == 200 for answer in answers)
@@ -335,6 +338,29 @@ async def test_who_is_counted(gate: Any, worker: Worker, by: str, proxies: str, 
     """Without keys the address; behind a trusted proxy that of the client, IPv6 by its /64; or a header."""
     running = await gate(config(worker, f"{{by: '{by}', requests: 2/hour}}", f"trusted_proxies: {proxies}"))
     assert sum([await counts(running, of=2, **one) for one in headers]) == admitted
+
+
+@pytest.mark.parametrize(("by", "admitted"), [("key", 4), ("ip", 2), ("header:X-User", 4)])
+async def test_who_is_counted_where_there_are_keys(gate: Any, worker: Worker, by: str, admitted: int):
+    """Each key; all that come from an address together; each user of each key."""
+    running = await gate(config(worker, f"{{by: '{by}', requests: 2/hour}}", TWO_KEYS))
+    both = [{"x-api-key": key, "X-User": "u"} for key in ("aaaaaaaa", "cccccccc")]
+
+    assert sum([await counts(running, of=3, **one) for one in both]) == admitted
+
+
+async def test_a_routes_global_limit_is_for_all_keys_there(gate: Any, worker: Worker):
+    """And for nobody elsewhere."""
+    running = await gate(f"""
+        {TWO_KEYS}
+        upstreams: {{up: {{url: "{worker.upstream.url}"}}}}
+        routes: [{{path: /small/*, limits: {{global: {{requests: 3/hour}}}}}}, {{path: /*}}]
+        """)
+
+    small = "/small/v1/chat/completions"
+    assert await counts(running, small, of=2, **{"x-api-key": "aaaaaaaa"}) == 2
+    assert await counts(running, small, of=2, **{"x-api-key": "cccccccc"}) == 1
+    assert await counts(running, of=4, **{"x-api-key": "cccccccc"}) == 4
 
 
 async def test_decisions_are_counted(gate: Any, worker: Worker):
