@@ -15,6 +15,7 @@ from aiohttp import web
 from .asking import CHAT, STREAM, answering, ask, connected, serving
 from .leaks import outcomes
 from .limited import BODY, Worker, chat, config, left, usage
+from .logbook import Log
 
 LIMITS = "{tokens: 10000/hour, streams: 1}"
 PRICES = "prices: {cheap: {input: 1, output: 1}, dear: {input: 1000, output: 1000}}"
@@ -108,6 +109,45 @@ async def test_a_crash_gives_everything_back_too(gate: Any, worker: Worker, monk
     # The fifty that this one has reserved, and of the crashed one no more than could have come.
     body = -(-len(worker.requests[-1].body) // 4)
     assert left(answer) >= 10_000 - 2 * body - 50 - 21
+
+
+@pytest.mark.parametrize("who", ["the client leaves", "the upstream breaks off"])
+async def test_a_whole_answer_that_does_not_arrive_is_settled(gate: Any, log: Log, who: str):
+    """By the prompt, and a quarter of the bytes that came: nobody knows better."""
+    seen, over = list[str](), asyncio.Event()
+    came = b'{"id": "c", "choices": ['
+
+    async def half(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(who)
+        if len(seen) > 1:
+            return web.json_response({"usage": usage(10, 5)})
+        answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+        await answer.prepare(request)
+        await answer.write(came)
+        if who == "the client leaves":
+            await over.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    async with serving(half) as upstream:
+        running = await gate(
+            "limits: {tokens: 5000/hour}\n"
+            f"upstreams: {{up: {{url: '{upstream.url}'}}}}\nroutes: [{{path: /*}}]"
+        )
+        async with connected(running.url) as connection:
+            connection.send(CHAT, BODY | {"stream": False})
+            assert (await connection.head()).status == 200
+            if who == "the client leaves":
+                connection.writer.close()
+            await log.line("request")
+        over.set()
+        answers = [await ask(running.url, CHAT, BODY | {"stream": False}) for _ in range(2)]
+        prompt = -(-len(upstream.requests[0].body) // 4)
+
+    first, reserved = prompt + len(came) // 4, prompt + BODY["max_tokens"]
+    assert left(answers[0]) == 5000 - first - reserved
+    assert left(answers[1]) == 5000 - first - (10 + 5) - reserved
 
 
 async def test_a_request_that_is_no_completion_costs_what_it_reports(gate: Any):
