@@ -1,11 +1,17 @@
-"""The leak checks themselves must be able to fail."""
+"""The leak checks themselves must be able to fail; and a stream that is over leaves nothing to be found."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+from typing import Any
 
 import pytest
+from simulate.peer import talk, until
+
+from ssegate.relay import Relay
+from ssegate.simulate import Behaviour
 
 from .leaks import active, assert_back, outcomes, snapshot, total
 
@@ -78,3 +84,16 @@ def test_metrics_are_added_up_over_their_other_labels():
     assert active(METRICS) == 5.0
     assert total(METRICS, "ssegate_streams_total", route="raw") == 1.0
     assert total(METRICS, "ssegate_streams_total", route="none") == 0.0
+
+
+async def test_a_stream_that_is_over_is_no_work_for_the_collector(gate: Any, simulator: Any):
+    """Nothing of it holds itself in a circle, so all of it goes with its last reference."""
+    upstream = await simulator(Behaviour(tokens=2))
+    running = await gate(f"upstreams: {{up: {{url: '{upstream.url}'}}}}\nroutes: [{{path: /*}}]")
+    gc.collect()
+    gc.disable()
+    try:
+        await talk(running.url, "/v1/chat/completions", {"stream": True})
+        await until(lambda: not any(isinstance(one, Relay) for one in gc.get_objects()))
+    finally:
+        gc.enable()

@@ -90,4 +90,5 @@ def test_a_refusal_says_what_and_when(limit, wait_ms: int, words: str, headers: 
 
     assert refusal_words(verdict) == words
     error = refused(verdict, "no")
+    assert error.failure.retry_after == str(-(-wait_ms // 1000))
     assert error.headers == {"retry-after-ms": str(wait_ms)} | headers
