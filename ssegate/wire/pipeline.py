@@ -56,7 +56,7 @@ __all__ = ["FINISH_HOLD", "Pipeline", "Settings"]
 FINISH_HOLD = 2.0
 """Seconds that a finish waits for usage that comes after it."""
 
-_MAX_HELD = 1 << 20
+_MAX_HELD = 128 << 10
 """Bytes of events without content (pings, role-only chunks) that the hold keeps; more of them end it."""
 
 _MOST_CHOICES = 1024
@@ -69,6 +69,9 @@ _NEVER = float("inf")
 
 _SLICE = 64 << 10
 """Bytes that are read the ordinary way in one go."""
+
+_LARGE = 16 << 10
+"""Bytes of an event that is no token: nothing is gained by having it wait for others, or by its pattern."""
 
 
 class Pipeline:
@@ -427,13 +430,16 @@ class Pipeline:
         if self._refusal is not None:  # the upstream's own error says more
             events = [next((event for event in events if isinstance(event, Failure)), self._refusal)]
         carried = self._dialect.carry(frame) if self._carries else None
-        self._learner.note(events, carried)
+        is_large = len(frame.data) > _LARGE
+        self._learner.note([] if is_large else events, carried)
         if carried is None:
             self._take_events(events, now)
         else:
             self._account(events, now)
             self._carry(carried, now)
             self._conclude(events, now)
+        if is_large and self.outcome is None:
+            self._outflow.flush(now)
 
     def _take_events(self, events: list[Event], now: float) -> None:
         events = self._mender.mend(events)
@@ -592,7 +598,7 @@ class Pipeline:
         self._outflow.finish(self.finish, self._final(now))
 
     def _fail(self, failure: Failure, now: float) -> None:
-        self._run = None
+        self._run = self._recogniser = None
         self._flush_all(now)
         self._outflow.release(b"")
         redact(failure, self._settings.secrets)

@@ -5,16 +5,18 @@ Work is counted, not timed: calls, and bytes looked at by the methods of strings
 """
 
 import gc
+import json
 import sys
 import tracemalloc
 from itertools import cycle
 
 import pytest
-from wire.driving import DONE, Drive, chunk, line, message, word
+from wire.driving import DONE, Drive, chunk, frame, line, message, word
 from wire.mutating import framed
 from wire.recordings import recordings
 from wire.taking_apart import Block, bytewise
 
+from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.framing import FRAMINGS
 from ssegate.wire.pipeline import Pipeline, Settings
 from ssegate.wire.seams import Context
@@ -113,6 +115,62 @@ def test_memory_is_bounded(flood, output):
             assert held < MAX_EVENT + SLACK, f"{held} bytes held after {seen}"
     finally:
         tracemalloc.stop()
+
+
+NEARLY = MAX_EVENT - 4096
+
+
+def large(text):
+    """Events that say *text*, of several dialects, and of several kinds."""
+    parts = {"candidates": [{"content": {"parts": [{"text": text}]}}]}
+    anthropic = message(type="content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    return {
+        "text": (SSE, word(text)),
+        "reasoning": (SSE, chunk({"reasoning_content": text})),
+        "arguments": (SSE, chunk({"tool_calls": [called(json.dumps({"a": text}))]})),
+        "arguments as an object": (SSE, chunk({"tool_calls": [called({"a": text})]})),
+        "beside the text": (SSE, chunk({"content": "a", "x": text})),
+        "empty objects": (SSE, b'data: {"choices":[%b]}\n\n' % b",".join([b"{}"] * (len(text) // 3))),
+        "role only": (SSE, chunk({"role": "assistant", "x": text})),
+        "anthropic": (SSE, anthropic),
+        "ollama": (LINES, line(message={"content": text}, done=False)),
+        "gemini": (SSE, frame(parts)),
+        "replicate": (SSE, b"event: output\nid: 1\ndata: %b\n\n" % text.encode()),
+    }
+
+
+def called(arguments):
+    return {"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}
+
+
+@pytest.mark.parametrize("output", ["native", "same"])
+@pytest.mark.parametrize("kind", large(""))
+def test_nothing_stays_of_a_large_event(kind, output):
+    """Not its bytes, not what was read from them, not what leaves: the next one may be as large, and slow."""
+    content_type, long = large("a" * NEARLY)[kind]
+    wide = large("\U0001f600" + "a" * (NEARLY // 5))[kind][1]  # in Python all its characters take four bytes
+    dialect = kind if kind in DIALECTS else "openai"
+    settings = Settings(
+        output=output, dialect=dialect, max_event=MAX_EVENT, total=None, batch_size=100, batch_delay=9.0
+    )
+    pipeline = Pipeline(settings, Context("st-1", 1), 0.0)
+    pipeline.begin(content_type)
+    pipeline.feed(large("a")[kind][1] * 2, 1.0)
+    events = [(event, event[:5000], event[5000:]) for event in (long, wide, wide, long)]
+    begun = long[:-2]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for whole, *pieces in events:
+            for read in (whole, *pieces):
+                pipeline.feed(read, 1.0)
+            assert tracemalloc.get_traced_memory()[0] - before < SLACK
+        pipeline.feed(begun, 1.0)
+        assert tracemalloc.get_traced_memory()[0] - before < MAX_EVENT + SLACK
+    finally:
+        tracemalloc.stop()
+    assert pipeline.outcome is None
+    assert pipeline.stats.events_in > 8
 
 
 NAMED = chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]}, choice=7)

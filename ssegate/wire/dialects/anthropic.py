@@ -16,6 +16,7 @@ from ssegate.wire.dialects.anthropic_data import DATA, Block, Data, Delta, Messa
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
+from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import UsageSoFar
@@ -69,7 +70,7 @@ class Anthropic(JSONDialect[Data]):
                 return self._answer(data)
             case "completion":
                 return self._completion(data)
-        if data.type == "error" or data.error:
+        if data.type == "error" or says(data.error):
             return [failure_in(frame.data)]
         return []
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ssegate.wire.dialects.payload import NOTHING
 from ssegate.wire.events import Citation
 
 __all__ = ["DATA", "Block", "Data", "Delta", "Message"]
@@ -39,7 +40,7 @@ class Block(msgspec.Struct, gc=False):
     name: str | None = None
     text: str | None = None
     thinking: str | None = None
-    input: Any = None
+    input: msgspec.Raw = NOTHING
     citations: list[Source] | None = None
 
 
@@ -71,7 +72,7 @@ class Data(msgspec.Struct, gc=False):
     content_block: Block | None = None
     message: Message | None = None
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     # a complete answer, a legacy completion
     id: str | None = None
     model: str | None = None

@@ -17,8 +17,8 @@ import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import Bounds
-from ssegate.wire.dialects.failure import read_failure
-from ssegate.wire.dialects.payload import compact
+from ssegate.wire.dialects.failure import failure_of
+from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import read_usage
@@ -64,7 +64,7 @@ class Function(msgspec.Struct, gc=False):
     """The function of a call."""
 
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = NOTHING
 
 
 class Call(msgspec.Struct, gc=False):
@@ -114,8 +114,8 @@ class Data(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None
     required_action: Action | None = None
     incomplete_details: Details | None = None
-    last_error: Any = None
-    error: Any = None
+    last_error: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
 
 
 class Assistants(JSONDialect[Data]):
@@ -147,7 +147,7 @@ class Assistants(JSONDialect[Data]):
                 return self._step(data.id, data.delta.step_details)
             case "thread.run.step":
                 return [Progress()]
-        return [read_failure({"error": data.error})] if data.error else []
+        return [failure_of(data.error)] if says(data.error) else []
 
     def _tell(self, message: str | None) -> None:
         if hash(message) not in self._told:
@@ -164,7 +164,7 @@ class Assistants(JSONDialect[Data]):
             key = hash(step), place if call.index is None else call.index
             if function.name and key not in self._calls:
                 said.append(self._open(key, call, function.name))
-            said += self._calls.add(key, compact(function.arguments))
+            said += self._calls.add(key, argument_text(function.arguments))
         return said
 
     def _open(self, key: tuple[int, int], call: Call, name: str) -> ToolCall:
@@ -181,7 +181,7 @@ class Assistants(JSONDialect[Data]):
         if run.usage and (usage := read_usage(run.usage)) is not None:
             said.append(usage)
         if run.status in FAILED:
-            return [*said, read_failure({"error": run.last_error}, f"the run has {run.status}")]
+            return [*said, failure_of(run.last_error, f"the run has {run.status}")]
         details = run.incomplete_details
         reason = details.reason if details is not None and details.reason else run.status
         return [*said, Finish(finish_reason(reason), reason)]

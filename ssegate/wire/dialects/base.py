@@ -56,8 +56,10 @@ class FrameDialect:
 
     def decode(self, frame: Frame) -> list[Event]:
         """Return what the frame says."""
-        self._said = self._read(frame)
-        return self._said
+        said = self._read(frame)
+        if self.carries:
+            self._said = said
+        return said
 
     def close(self) -> list[Event]:
         """Return nothing: without an end mark the stream is cut."""
@@ -65,11 +67,12 @@ class FrameDialect:
 
     def carry(self, frame: Frame) -> Carried | None:
         """Return the frame as it came, in valid UTF-8, unless it is empty or an error."""
-        if not frame.data or _has_failed(self._said):
+        said, self._said = self._said, []
+        if not frame.data or _has_failed(said):
             return None
         data = frame.data.decode(errors="replace").encode()
-        count = _count(self._said)
-        return Carried(frame.event, data, count=count, last=_ends(self._said, count), id=frame.id)
+        count = _count(said)
+        return Carried(frame.event, data, count=count, last=_ends(said, count), id=frame.id)
 
     def _read(self, frame: Frame) -> list[Event]:
         """Return what *frame* says; its data may be empty."""
@@ -129,9 +132,12 @@ class JSONDialect(FrameDialect, Generic[Model]):
 
     def carry(self, frame: Frame) -> Carried | None:
         """Return the frame as it came, on one line, unless it is empty, an error or a complete answer."""
-        model = self._held
-        if model is None:
-            return self._carry_mark(frame)
+        model, self._held = self._held, None  # what a frame has said may be large, and the next one far
+        carried = self._carry_mark(frame) if model is None else self._carry(model, frame)
+        self._said = []
+        return carried
+
+    def _carry(self, model: Model, frame: Frame) -> Carried | None:
         if self._repaired:
             frame = replace(frame, data=sound(frame.data))
         elif (carried := self._carrier.repeat(frame)) is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssegate.wire.dialects.bedrock_data import Block, Body, Quote, Reasoned, ToolUse
-from ssegate.wire.dialects.payload import compact
+from ssegate.wire.dialects.payload import argument_text
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import UsageSoFar
@@ -61,7 +61,7 @@ class Converse:
         if delta.text:
             return [Text(delta.text)]
         if delta.toolUse is not None:
-            return [*self._calls.add(at, compact(delta.toolUse.input))]
+            return [*self._calls.add(at, argument_text(delta.toolUse.input))]
         if delta.reasoningContent is not None:
             return _reasoning(delta.reasoningContent)
         if delta.citation is not None:

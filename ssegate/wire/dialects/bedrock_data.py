@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ssegate.wire.dialects.openai_chunk import Call
+from ssegate.wire.dialects.payload import NOTHING
 
 __all__ = [
     "INVOKED",
@@ -35,7 +36,7 @@ class ToolUse(msgspec.Struct, gc=False):
     toolUseId: str | None = None
     name: str | None = None
     type: str | None = None
-    input: Any = None
+    input: msgspec.Raw = NOTHING
 
 
 class Reasoned(msgspec.Struct, gc=False):
@@ -154,7 +155,7 @@ class Invoked(msgspec.Struct, gc=False):
 
     metrics: dict[str, Any] | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
     guardrail: str | None = msgspec.field(default=None, name="amazon-bedrock-guardrailAction")
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     # Nova: Converse's events, each under its name
     messageStart: Body | None = None
     contentBlockStart: Body | None = None

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.carry import is_neutral
@@ -28,7 +30,7 @@ from ssegate.wire.dialects.cohere_data import (
     source_of,
 )
 from ssegate.wire.dialects.failure import failure_in, read_failure
-from ssegate.wire.dialects.payload import compact
+from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import read_usage
@@ -55,7 +57,7 @@ class Cohere(JSONDialect[Data]):
 
     def _events(self, data: Data, frame: Frame) -> list[Event]:
         kind = data.type or data.event_type
-        if isinstance(data.message, str) or (data.error and kind != "stream-end"):
+        if isinstance(data.message, str) or (says(data.error) and kind != "stream-end"):
             return [failure_in(frame.data)]
         message = data.delta.message if data.delta is not None else None
         if message is not None:
@@ -91,13 +93,15 @@ class Cohere(JSONDialect[Data]):
         return self._calls.open(at, call.id, function.name, function.arguments)
 
     def _end(
-        self, reason: str | None, counts: dict[str, Any] | None, error: Any, frame: Frame, *mark: End
+        self, reason: str | None, counts: dict[str, Any] | None, error: msgspec.Raw, frame: Frame, *mark: End
     ) -> list[Event]:
         said: list[Event] = []
         if counts is not None and (usage := read_usage(counts)):
             said.append(usage)
-        if error or reason == "ERROR":
-            return [*said, failure_in(frame.data) if error else read_failure({})]
+        if says(error):
+            return [*said, failure_in(frame.data)]
+        if reason == "ERROR":
+            return [*said, read_failure({})]
         return [*said, *self._finishes.add(reason), *mark]
 
     def _cite(self, cited: list[Cited]) -> list[Event]:
@@ -109,7 +113,7 @@ class Cohere(JSONDialect[Data]):
             function = call.function or Function()
             said.append(self._calls.whole(call.id, function.name, function.arguments))
         said += self._cite(listed(message.citations))
-        return [*said, *self._end(data.finish_reason, data.usage, None, frame, End())]
+        return [*said, *self._end(data.finish_reason, data.usage, NOTHING, frame, End())]
 
     def _v1(self, kind: str | None, data: Data, frame: Frame) -> list[Event]:
         match kind:
@@ -135,7 +139,7 @@ class Cohere(JSONDialect[Data]):
         said: list[Event] = []
         if call.name and at not in self._calls:
             said.append(self._calls.open(at, call.id, call.name))
-        return [*said, *self._calls.add(at, compact(call.parameters))]
+        return [*said, *self._calls.add(at, argument_text(call.parameters))]
 
     def _v1_calls(self, calls: list[Call]) -> list[Event]:
         """Read the calls whole; of those that came in fragments this is the end."""
@@ -153,7 +157,7 @@ class Cohere(JSONDialect[Data]):
         if data.text and not data.tool_calls:
             said.append(Text(data.text))
         said += [*self._v1_calls(data.tool_calls or []), *self._cite(data.citations or [])]
-        return [*said, *self._end(data.finish_reason, data.meta, None, frame, End())]
+        return [*said, *self._end(data.finish_reason, data.meta, NOTHING, frame, End())]
 
     def _keep(self, data: Data) -> None:
         """Keep of the documents what their citations will tell, as long as there is room for it."""
@@ -202,4 +206,4 @@ def _content(message: Message) -> list[Event]:
 
 
 def _arguments(call: Call) -> str:
-    return compact(call.function.arguments) if call.function is not None else ""
+    return argument_text(call.function.arguments) if call.function is not None else ""

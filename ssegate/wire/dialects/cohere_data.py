@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ssegate.wire.dialects.payload import NOTHING
 from ssegate.wire.events import Citation
 
 __all__ = ["DATA", "Call", "Cited", "Content", "Data", "Delta", "Function", "Message", "listed", "source_of"]
@@ -50,7 +51,7 @@ class Function(msgspec.Struct, gc=False):
     """The function of a call, or a piece of its arguments."""
 
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = NOTHING
 
 
 class Call(msgspec.Struct, gc=False):
@@ -60,7 +61,7 @@ class Call(msgspec.Struct, gc=False):
     function: Function | None = None
     index: int | None = None
     name: str | None = None
-    parameters: Any = None
+    parameters: msgspec.Raw = NOTHING
 
 
 class Content(msgspec.Struct, gc=False):
@@ -84,7 +85,7 @@ class Delta(msgspec.Struct, gc=False):
     message: Message | None = None
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class Response(msgspec.Struct, gc=False):
@@ -102,7 +103,7 @@ class Data(msgspec.Struct, gc=False):
     id: str | None = None
     delta: Delta | None = None
     finish_reason: str | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     # v2's complete answer; a string is an error's
     message: Message | str | None = None
     usage: dict[str, Any] | None = None

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ssegate.wire.dialects.payload import compact, loads
+import msgspec
+
+from ssegate.wire.dialects.payload import UNREADABLE, compact, loads
 from ssegate.wire.dialects.surrogates import whole
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Failure
 
-__all__ = ["failure_in", "read_failure"]
+__all__ = ["failure_in", "failure_of", "read_failure"]
 
 MAX_MESSAGE = 2048
 """Bytes of an upstream's message that are passed on."""
 
 SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?s", re.ASCII)
 """A duration as protobuf writes it in JSON."""
+
+LONGEST_READ = 64 * 1024
+"""Bytes of an error that are read whatever its shape is: as Python's objects it takes fifty times as much."""
 
 FALLBACK = "the upstream reported an error"
 
@@ -25,13 +30,52 @@ FAILED = ("response", "interaction", "delta")
 """Objects that hold an error when they have failed."""
 
 
+class _Said(msgspec.Struct, omit_defaults=True):
+    """The usual members of an error."""
+
+    message: str | None = None
+    detail: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    status: str | int | None = None
+    param: str | None = None
+
+
+class _Document(_Said, omit_defaults=True):
+    """A document that is an error or holds one."""
+
+    error: _Said | str | None = None
+    response: _Document | None = None
+
+
+_LONG = msgspec.json.Decoder(_Document)
+
+
 def failure_in(data: bytes, fallback: str = FALLBACK) -> Failure:
     """Return the failure that *data* reports, as JSON or as text."""
     try:
-        document = loads(data)
+        document = loads(data) if len(data) <= LONGEST_READ else _long(data)
     except WireError:
-        document = data.decode(errors="replace").strip()
+        document = data[:LONGEST_READ].decode(errors="replace").strip()
     return read_failure(document, fallback)
+
+
+def failure_of(error: msgspec.Raw, fallback: str = FALLBACK) -> Failure:
+    """Return the failure that the member *error* of a document reports."""
+    return failure_in(b'{"error":%b}' % (bytes(error) or b"null"), fallback)
+
+
+def _long(data: bytes) -> Any:
+    """
+    Return what a long document has of the usual members; most likely it repeats a long prompt.
+
+    Raises:
+        WireError: They are of other types.
+    """
+    try:
+        return msgspec.to_builtins(_LONG.decode(data))
+    except UNREADABLE as exc:
+        raise WireError("the upstream sent an error of another shape") from exc
 
 
 def read_failure(document: Any, fallback: str = FALLBACK) -> Failure:

@@ -20,6 +20,7 @@ from ssegate.wire.dialects.gemini_calls import Calls
 from ssegate.wire.dialects.gemini_chunk import CHUNK, Candidate, Chunk, Feedback, Interaction, Part
 from ssegate.wire.dialects.gemini_sources import Sources
 from ssegate.wire.dialects.gemini_steps import Steps
+from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.usage import UsageSoFar
 from ssegate.wire.events import End, Event, Finish, Frame, Reasoning, Text, ToolCall, Usage
@@ -65,7 +66,7 @@ class Gemini(JSONDialect[Chunk]):
         for place, candidate in enumerate(candidates):
             self._candidate(candidate, _choice(candidate, place), said)
         said += self._usage.add(chunk.usageMetadata)
-        if chunk.error:
+        if says(chunk.error):
             return [*said, failure_in(frame.data)]
         for place, candidate in enumerate(candidates):
             said += self._finish(_choice(candidate, place), candidate.finishReason)
@@ -79,7 +80,7 @@ class Gemini(JSONDialect[Chunk]):
         said = [*self._start(interaction.id, interaction.model), *self._steps.read(kind, chunk)]
         said += self._usage.add(interaction.usage or (chunk.metadata and chunk.metadata.usage))
         has_failed = kind in ("error", "interaction.failed") or interaction.status == "failed"
-        if has_failed or chunk.error or interaction.error:
+        if has_failed or says(chunk.error) or says(interaction.error):
             said.append(failure_in(frame.data))
         elif kind in ENDS:
             said += self._finish(0, interaction.status or kind.partition(".")[2])
@@ -91,7 +92,7 @@ class Gemini(JSONDialect[Chunk]):
         for at, step in enumerate(chunk.steps or ()):
             said += self._steps.whole(at, step)
         said += self._usage.add(chunk.usage)
-        if chunk.error or chunk.status == "failed":
+        if says(chunk.error) or chunk.status == "failed":
             return [*said, failure_in(frame.data)]
         return [*said, *self._finish(0, chunk.status), End()]
 

@@ -162,7 +162,7 @@ def _value(part: PartialArg) -> Any:
     for value in (part.stringValue, part.boolValue, part.numberValue):
         if value is not None:
             return value
-    return UNSET if part.nullValue is UNSET else None
+    return None if part.nullValue else UNSET
 
 
 def _shared(path: Path, other: Path) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.gemini_args import PartialArgs
 from ssegate.wire.dialects.gemini_chunk import FunctionCall
+from ssegate.wire.dialects.payload import NOTHING, is_given
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.events import ToolCall
 
@@ -37,12 +40,12 @@ class Calls:
                 return [*told, self._calls.whole(call.id, call.name, call.args)]
             told.append(self._open(call))
         elif self._args is None:
-            return [] if call.args is None else [self._calls.whole(call.id, None, call.args)]
+            return [self._calls.whole(call.id, None, call.args)] if is_given(call.args) else []
         if self._args is not None:
             told += self._calls.add(self._count, "".join(map(self._args.add, parts)))
         return told if goes_on else [*told, *self.close(call.args)]
 
-    def close(self, given: object = None) -> list[ToolCall]:
+    def close(self, given: msgspec.Raw = NOTHING) -> list[ToolCall]:
         """Return what ends the open call, if there is one; *given* are arguments that came whole."""
         if self._args is None:
             return []

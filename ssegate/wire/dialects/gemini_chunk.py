@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ssegate.wire.dialects.payload import NOTHING
+
 __all__ = [
     "CHUNK",
     "Annotation",
@@ -34,7 +36,7 @@ class PartialArg(msgspec.Struct, gc=False):
     stringValue: str | None = None
     numberValue: int | float | None = None
     boolValue: bool | None = None
-    nullValue: Any = msgspec.UNSET
+    nullValue: msgspec.Raw = NOTHING
     """There or not: what it holds says nothing."""
 
     willContinue: bool | None = None
@@ -45,7 +47,7 @@ class FunctionCall(msgspec.Struct, gc=False):
 
     id: str | None = None
     name: str | None = None
-    args: Any = None
+    args: msgspec.Raw = NOTHING
     partialArgs: list[PartialArg] | None = None
     willContinue: bool | None = None
 
@@ -167,7 +169,7 @@ class Step(msgspec.Struct, gc=False):
     summary: list[Piece] | None = None
     id: str | None = None
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = NOTHING
 
 
 class Interaction(msgspec.Struct, gc=False):
@@ -177,7 +179,7 @@ class Interaction(msgspec.Struct, gc=False):
     model: str | None = None
     status: str | None = None
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class Running(msgspec.Struct, gc=False):
@@ -194,7 +196,7 @@ class Chunk(msgspec.Struct, gc=False):
     promptFeedback: Feedback | None = None
     modelVersion: str | None = None
     responseId: str | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     # of an interaction's event
     event_type: str | None = None
     index: int | None = None

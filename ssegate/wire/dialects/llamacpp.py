@@ -10,12 +10,13 @@ Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in
+from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.events import Carried, Event, Frame, Text, Usage
 
@@ -35,7 +36,7 @@ class Chunk(msgspec.Struct, gc=False):
     stopped_eos: bool | None = None
     stopped_word: bool | None = None
     stopped_limit: bool | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class LlamaCpp(JSONDialect[Chunk]):
@@ -49,7 +50,7 @@ class LlamaCpp(JSONDialect[Chunk]):
         self._finishes = Finishes()
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
-        if chunk.error:
+        if says(chunk.error):
             return [failure_in(frame.data)]
         said = self._start(None, chunk.model)
         choice = chunk.index or 0

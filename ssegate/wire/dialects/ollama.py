@@ -13,6 +13,7 @@ import msgspec
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
+from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.events import End, Event, Finish, Frame, Reasoning, Text, Usage
@@ -24,7 +25,7 @@ class Function(msgspec.Struct, gc=False):
     """The function of a call; its arguments are an object."""
 
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = NOTHING
 
 
 class Call(msgspec.Struct, gc=False):
@@ -53,7 +54,7 @@ class Line(msgspec.Struct, gc=False):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class Ollama(JSONDialect[Line]):
@@ -70,7 +71,7 @@ class Ollama(JSONDialect[Line]):
         self._calls = KeyedCalls()
 
     def _events(self, line: Line, frame: Frame) -> list[Event]:
-        if line.error:
+        if says(line.error):
             return [failure_in(frame.data)]
         said = self._start(None, line.model) if self._model is None else []
         message = line.message

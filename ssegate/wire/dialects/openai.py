@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import Bounds, Seen
 from ssegate.wire.dialects.carry import is_neutral
-from ssegate.wire.dialects.failure import failure_in, read_failure
+from ssegate.wire.dialects.failure import failure_in, failure_of
 from ssegate.wire.dialects.openai_chunk import CHUNK, Annotation, Call, Choice, Chunk, Delta, Part
+from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import ToolCalls
 from ssegate.wire.dialects.usage import read_usage
@@ -61,7 +62,8 @@ class OpenAI(JSONDialect[Chunk]):
         said: list[Event] = []
         if self._id is None or self._model is None:
             said += self._start(chunk.id, chunk.model)
-        is_plain = chunk.usage is None and chunk.object == CHUNK_OBJECT and not chunk.error
+        has_error = chunk.error and says(chunk.error)
+        is_plain = chunk.usage is None and chunk.object == CHUNK_OBJECT and not has_error
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None:
@@ -210,11 +212,11 @@ def _usage(chunk: Chunk) -> Usage | None:
 
 def _error(chunk: Chunk, frame: Frame) -> Failure | None:
     """Return the error inside a chunk; ``{"object": "error"}`` is one itself (older vLLM, Mistral)."""
-    if chunk.error or chunk.object == "error":
+    if says(chunk.error) or chunk.object == "error":
         return failure_in(frame.data)
     errors = [chunk.x_groq.error] if chunk.x_groq is not None else []
     errors += [choice.error for choice in chunk.choices or ()]
-    return next((read_failure({"error": error}) for error in errors if error), None)
+    return next((failure_of(error) for error in errors if says(error)), None)
 
 
 def _parts(parts: list[Part], choice: int, said: list[Event]) -> None:

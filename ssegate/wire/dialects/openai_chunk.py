@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ssegate.wire.dialects.payload import NOTHING
+
 __all__ = ["CHUNK", "Annotation", "Call", "Choice", "Chunk", "Delta", "Part"]
 
 
@@ -29,7 +31,7 @@ class Function(msgspec.Struct, gc=False):
     """The function of a call; ``input`` is what a custom tool has for arguments."""
 
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = NOTHING
     input: str | None = None
 
 
@@ -87,14 +89,14 @@ class Choice(msgspec.Struct, gc=False):
     text: str | None = None
     finish_reason: str | int | None = None
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class Groq(msgspec.Struct, gc=False):
     """Groq's extra object."""
 
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -106,7 +108,7 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
     x_groq: Groq | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     citations: list[str | Source] | None = None
     search_results: list[Source] | None = None
 

@@ -9,6 +9,7 @@ NaN, invalid UTF-8 and lone surrogates are let through, and a field of the wrong
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cache
 from math import isfinite
 from typing import Any, TypeVar, cast, get_args, get_origin
@@ -17,7 +18,17 @@ import msgspec
 
 from ssegate.wire.errors import WireError
 
-__all__ = ["UNREADABLE", "compact", "loads", "repair", "sound"]
+__all__ = [
+    "NOTHING",
+    "UNREADABLE",
+    "argument_text",
+    "compact",
+    "is_given",
+    "loads",
+    "repair",
+    "says",
+    "sound",
+]
 
 Model = TypeVar("Model")
 Struct = TypeVar("Struct", bound=msgspec.Struct)
@@ -26,6 +37,15 @@ _lenient = json.JSONDecoder(strict=False).decode
 """``json.loads`` would build one a call, and leave it to the garbage collector."""
 
 _fields = cache(msgspec.structs.fields)
+
+NOTHING = msgspec.Raw()
+"""The default of a field whose value is kept as it was written; ``null`` is another."""
+
+_LONGEST_EMPTY = 16
+"""Bytes; what is longer is taken for something."""
+
+_NULL = msgspec.Raw(b"null")
+_string = msgspec.json.Decoder(str).decode
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a payload that ``repair`` may still read."""
@@ -107,10 +127,44 @@ def compact(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
+    return _encoded(value).decode()
+
+
+def _encoded(value: object) -> bytes:
     try:
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(value)
     except (msgspec.MsgspecError, ValueError, OverflowError):
-        return json.dumps(value, separators=(",", ":"))  # a lone surrogate stays an escape
+        return json.dumps(value, separators=(",", ":")).encode()  # a lone surrogate stays an escape
+
+
+def is_given(value: msgspec.Raw) -> bool:
+    """Whether a field is there and not null."""
+    return bool(value) and value != _NULL
+
+
+def says(value: msgspec.Raw) -> bool:
+    """Whether a field holds anything: not null, false or 0, nor an empty string, list or object."""
+    return len(value) > _LONGEST_EMPTY or (bool(value) and bool(loads(bytes(value))))
+
+
+def argument_text(value: msgspec.Raw) -> str:
+    """
+    Return a call's arguments as JSON text: the inside of a string, or what stands there, without blanks.
+
+    Numbers stay as they were written. Nothing and null are empty.
+    """
+    if not is_given(value):
+        return ""
+    try:
+        return _string(value)
+    except UNREADABLE:
+        pass
+    text = bytes(value)
+    if text.startswith(b'"'):
+        return str(loads(text))
+    with suppress(msgspec.DecodeError):  # NaN and its like
+        text = msgspec.json.format(text, indent=-1)
+    return text.decode(errors="replace")
 
 
 def _fit_object(value: dict[str, Any], model: type[Struct]) -> Struct:
@@ -124,6 +178,8 @@ def _fit_object(value: dict[str, Any], model: type[Struct]) -> Struct:
 
 def _fit(value: Any, kind: Any) -> Any:
     """Return *value* as a *kind*, or what of it fits, or None."""
+    if kind is msgspec.Raw:
+        return None if value is None else msgspec.Raw(_encoded(value))
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):

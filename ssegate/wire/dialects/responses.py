@@ -17,10 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import msgspec
+
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.carry import is_neutral
-from ssegate.wire.dialects.failure import failure_in, read_failure
+from ssegate.wire.dialects.failure import failure_in, failure_of
+from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.responses_data import DATA, Data, Item, Part, Response
 from ssegate.wire.dialects.tool_calls import KeyedCalls
@@ -141,7 +144,7 @@ class Responses(JSONDialect[Data]):
             return self._response(data, data.status or ("completed" if data.output else ""))
         if data.response is not None:
             return self._response(data.response, ENDS.get(kind, ""))
-        if kind == "error" or data.error:
+        if kind == "error" or says(data.error):
             return [failure_in(frame.data)]
         return [Progress()] if name.startswith("response.") and data.delta != "" else []
 
@@ -174,8 +177,8 @@ class Responses(JSONDialect[Data]):
         key = self._key(data)
         if step == "delta":
             return [*self._calls.add(key, data.delta)]
-        given = data.arguments or data.input
-        return [*self._calls.close(key, given)] if given else []  # they may yet come with the item
+        given = _given(data)
+        return [*self._calls.close(key, given)] if says(given) else []  # they may yet come with the item
 
     def _item(self, step: str, data: Data, item: Item) -> list[Event]:
         mark = hash(item.id) if item.id else None
@@ -190,7 +193,7 @@ class Responses(JSONDialect[Data]):
         return [Progress()]
 
     def _call(self, key: Key, step: str, item: Item) -> Iterator[ToolCall]:
-        given = item.arguments or item.input
+        given = _given(item)
         if key not in self._calls and (item.name or step == "done"):
             yield self._calls.open(key, item.call_id or item.id, item.name, given)
         if step == "done":
@@ -235,7 +238,7 @@ class Responses(JSONDialect[Data]):
         if response.usage and (usage := read_usage(response.usage)) is not None:
             said.append(usage)
         if status == "failed":
-            return [*said, read_failure({"error": response.error}, "the response failed")]
+            return [*said, failure_of(response.error, "the response failed")]
         details = response.incomplete_details
         reason = details.reason if details is not None and details.reason else status
         return [*said, Finish(finish_reason(reason), reason), End()]
@@ -268,3 +271,8 @@ class Responses(JSONDialect[Data]):
         """Say whether the delta holds nothing else that adds up, as ``logprobs`` do."""
         others = (value for name, value in data.items() if name not in (*STEADY, "obfuscation", growing))
         return data[growing] == grown and all(map(is_neutral, others))
+
+
+def _given(said: Data | Item) -> msgspec.Raw:
+    """Return the arguments of a function's call, or the input of a custom tool's."""
+    return said.arguments if says(said.arguments) else said.input

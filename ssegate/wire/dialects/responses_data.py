@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ssegate.wire.dialects.payload import NOTHING
 from ssegate.wire.events import Citation
 
 __all__ = ["DATA", "Data", "Item", "Part", "Response"]
@@ -51,8 +52,8 @@ class Item(msgspec.Struct, gc=False):
     id: str | None = None
     call_id: str | None = None
     name: str | None = None
-    arguments: Any = None
-    input: Any = None
+    arguments: msgspec.Raw = NOTHING
+    input: msgspec.Raw = NOTHING
     content: list[Part] | None = None
     summary: list[Part] | None = None
 
@@ -71,7 +72,7 @@ class Response(msgspec.Struct, gc=False):
     status: str | None = None
     output: list[Item] | None = None
     usage: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
     incomplete_details: Details | None = None
 
 
@@ -87,8 +88,8 @@ class Data(Response, gc=False):
     delta: str | None = None
     text: str | None = None
     refusal: str | None = None
-    arguments: Any = None
-    input: Any = None
+    arguments: msgspec.Raw = NOTHING
+    input: msgspec.Raw = NOTHING
     part: Part | None = None
     annotation: Source | None = None
     item: Item | None = None

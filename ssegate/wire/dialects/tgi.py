@@ -15,6 +15,7 @@ import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in
+from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import End, Event, Frame, Text
@@ -35,7 +36,7 @@ class Chunk(msgspec.Struct, gc=False):
     token: Token | None = None
     generated_text: str | None = None
     details: dict[str, Any] | None = None
-    error: Any = None
+    error: msgspec.Raw = NOTHING
 
 
 class TGI(JSONDialect[Chunk]):
@@ -49,7 +50,7 @@ class TGI(JSONDialect[Chunk]):
         self._finishes = Finishes()
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
-        if chunk.error:
+        if says(chunk.error):
             return [failure_in(frame.data)]
         token = chunk.token
         text = chunk.generated_text if token is None else None if token.special else token.text

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import msgspec
+
 from ssegate.wire.dialects.bounds import PIECE, Bounds
-from ssegate.wire.dialects.openai_chunk import Call
-from ssegate.wire.dialects.payload import compact
+from ssegate.wire.dialects.openai_chunk import Call, Function
+from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.events import ToolCall
 
 __all__ = ["KeyedCalls", "ToolCalls"]
@@ -55,9 +57,7 @@ class ToolCalls:
         for place, call in enumerate(calls):
             function = call.function or call.custom
             name = function.name if function else None
-            arguments = (
-                compact(function.arguments if function.input is None else function.input) if function else ""
-            )
+            arguments = _arguments(function) if function else ""
             entry = self._entry(place, call, name)
             if entry.named:
                 if arguments:
@@ -148,12 +148,11 @@ class KeyedCalls:
         """How many calls there have been."""
         return self._count
 
-    def whole(self, id: str | None, name: str | None, arguments: object) -> ToolCall:
+    def whole(self, id: str | None, name: str | None, arguments: msgspec.Raw) -> ToolCall:
         """Return a call that comes in one piece; arguments that are an object become JSON text."""
-        self._count += 1
-        return ToolCall(self._count - 1, compact(arguments), id or None, name or "", self._choice)
+        return self._opening(id, name, argument_text(arguments))
 
-    def open(self, key: Hashable, id: str | None, name: str | None, given: object = None) -> ToolCall:
+    def open(self, key: Hashable, id: str | None, name: str | None, given: msgspec.Raw = NOTHING) -> ToolCall:
         """
         Return the opening of the call at *key*, another one if there was one.
 
@@ -162,13 +161,13 @@ class KeyedCalls:
                 keep them, none is waited for.
         """
         self._bounds.take()
-        text = compact(given) if given else ""
+        text = _given(given)
         call = self._at[key] = _Keyed(self._count)
         if not self._bounds.hold(len(text)):
             call.is_open = False
-            return self.whole(id, name, text)
+            return self._opening(id, name, text)
         call.given = text
-        return self.whole(id, name, None)
+        return self._opening(id, name, "")
 
     def add(self, key: Hashable, fragment: str | None) -> list[ToolCall]:
         """Return a fragment of the arguments; nothing if it is empty or no call is open at *key*."""
@@ -179,15 +178,19 @@ class KeyedCalls:
         self._forget(call)
         return [ToolCall(call.index, fragment, choice=self._choice)]
 
-    def close(self, key: Hashable, given: object = None) -> list[ToolCall]:
+    def close(self, key: Hashable, given: msgspec.Raw = NOTHING) -> list[ToolCall]:
         """Return the arguments, *given* here or at the opening, if no fragment has brought any."""
         call = self._at.get(key)
         if call is None or not call.is_open:
             return []
         call.is_open = False
-        arguments = "" if call.has_fragments else compact(given) if given else call.given
+        arguments = "" if call.has_fragments else _given(given) or call.given
         self._forget(call)
         return [ToolCall(call.index, arguments, choice=self._choice)] if arguments else []
+
+    def _opening(self, id: str | None, name: str | None, arguments: str) -> ToolCall:
+        self._count += 1
+        return ToolCall(self._count - 1, arguments, id or None, name or "", self._choice)
 
     def _forget(self, call: _Keyed) -> None:
         if call.given:
@@ -197,3 +200,12 @@ class KeyedCalls:
     def close_all(self) -> list[ToolCall]:
         """Return the arguments given at the opening of calls whose end never came."""
         return [said for key in self._at for said in self.close(key)]
+
+
+def _arguments(function: Function) -> str:
+    return argument_text(function.arguments) if function.input is None else function.input
+
+
+def _given(arguments: msgspec.Raw) -> str:
+    """Return arguments that stand at a call's opening or end; an empty object is only their place."""
+    return argument_text(arguments) if says(arguments) else ""

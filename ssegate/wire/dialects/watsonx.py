@@ -8,12 +8,13 @@ Source: https://cloud.ibm.com/apidocs/watsonx-ai#text-generation-stream
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in, read_failure
+from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.usage import UsageSoFar
 from ssegate.wire.events import Carried, Event, Finish, Frame, Text, Usage
@@ -35,7 +36,7 @@ class Chunk(msgspec.Struct, gc=False):
 
     model_id: str | None = None
     results: list[Result] | None = None
-    errors: Any = None
+    errors: msgspec.Raw = NOTHING
 
 
 class WatsonX(JSONDialect[Chunk]):
@@ -49,7 +50,7 @@ class WatsonX(JSONDialect[Chunk]):
         self._usage, self._finishes = UsageSoFar(), Finishes()
 
     def _events(self, chunk: Chunk, frame: Frame) -> list[Event]:
-        if chunk.errors:
+        if says(chunk.errors):
             return [failure_in(frame.data)]
         said = self._start(None, chunk.model_id)
         for result in chunk.results or ():

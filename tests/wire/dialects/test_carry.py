@@ -264,6 +264,16 @@ def test_what_joins(first):
     assert all(frame.count == 1 and not frame.last for frame in (one, two, three, four, five))
 
 
+def test_arguments_are_carried_in_valid_utf8():
+    """They are not decoded where they are a piece of text, so that nothing else would find what is none."""
+    written = json.dumps(arguments(0, "a")).encode()
+    frames = [written.replace(b'"a"', b'"%b"' % text) for text in (b"a", b"b", b"c\xffd", "ü".encode(), b"e")]
+    *_, two, three, four, five = carry("openai", OPENED, *frames)
+
+    assert [frame.body.decode() for frame in (two, three, four, five)] == ["b", "c\ufffdd", "ü", "e"]
+    assert two.key == three.key == four.key == five.key
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -132,3 +132,38 @@ def test_a_wait_that_is_none_is_not_told(delay):
 def test_there_is_always_a_message(document):
     """Where the upstream has none, ours says so."""
     assert read_failure(document, "HTTP 500").message == "HTTP 500"
+
+
+LONG = "a" * 100_000
+UNTOLD = "the upstream reported an error"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        pytest.param(
+            {"error": {"message": LONG, "type": "t", "code": 7}}, (LONG[:2048], "t", 7), id="nested"
+        ),
+        pytest.param({"error": LONG}, (LONG[:2048], None, None), id="a text"),
+        pytest.param({"message": LONG, "code": "c"}, (LONG[:2048], None, "c"), id="flat"),
+        pytest.param(
+            {"response": {"status": "failed", "error": {"message": "m", "code": "c"}}, "x": LONG},
+            ("m", None, "c"),
+            id="inside what failed",
+        ),
+        pytest.param({"x": LONG}, (UNTOLD, None, None), id="of no known name"),
+    ],
+)
+def test_a_long_error_is_read_by_its_usual_members(document, said):
+    """A server that repeats a long prompt still says what it says."""
+    read = failure_in(json.dumps(document).encode())
+
+    assert (read.message, read.upstream_type, read.upstream_code) == said
+
+
+@pytest.mark.parametrize("error", [[{"a": 1}] * 20_000, {"message": [{}] * 50_000}])
+def test_a_long_error_of_another_shape_is_quoted(error):
+    """As it was written, as far as messages go."""
+    data = json.dumps({"error": error}).encode()
+
+    assert failure_in(data).message == data[:2048].decode()

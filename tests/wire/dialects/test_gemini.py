@@ -123,7 +123,7 @@ def test_whole_calls():
     )
 
     assert decode(chunk, call(name="h", args=None)) == [
-        ToolCall(0, '{"a":"é"}', None, "f"),
+        ToolCall(0, '{"a":"\\u00e9"}', None, "f"),
         ToolCall(1, "", "c", "f"),
         ToolCall(2, "{}", None, "g"),
         ToolCall(3, "", None, "h"),

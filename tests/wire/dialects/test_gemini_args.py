@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ def test_arguments_grow_as_text():
         string("$.city", 'ton "MA"'),
         PartialArg("$.days", numberValue=3),
         PartialArg("$.exact", boolValue=False),
-        PartialArg("$.unit", nullValue="NULL_VALUE"),
+        PartialArg("$.unit", nullValue=msgspec.Raw(b'"NULL_VALUE"')),
     ) == ['{"city":"Bos', 'ton \\"MA\\"', '","days":3', ',"exact":false', ',"unit":null', "}"]
 
 
@@ -119,7 +120,11 @@ def parts_of(value, path="$"):
         return [string(path, value[:1]), string(path, value[1:])]
     if isinstance(value, bool):
         return [PartialArg(path, boolValue=value)]
-    return [PartialArg(path, nullValue=None) if value is None else PartialArg(path, numberValue=value)]
+    return [
+        PartialArg(path, nullValue=msgspec.Raw(b"null"))
+        if value is None
+        else PartialArg(path, numberValue=value)
+    ]
 
 
 @given(st.dictionaries(st.text("ab.x", max_size=3), OBJECTS, min_size=1, max_size=3), st.randoms())

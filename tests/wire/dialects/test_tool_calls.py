@@ -1,7 +1,15 @@
+import json
+
+import msgspec
 import pytest
 
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.events import ToolCall
+
+
+def raw(value):
+    """*value* as a decoder leaves it, blanks and all."""
+    return msgspec.Raw(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -9,7 +17,7 @@ from ssegate.wire.events import ToolCall
 )
 def test_a_whole_call_is_an_opening(arguments, text):
     """Arguments that are an object become JSON text; those that were not given stay so."""
-    assert KeyedCalls(choice=2).whole("c", "f", arguments) == ToolCall(0, text, "c", "f", choice=2)
+    assert KeyedCalls(choice=2).whole("c", "f", raw(arguments)) == ToolCall(0, text, "c", "f", choice=2)
 
 
 def test_calls_are_counted_in_order_of_appearance():
@@ -18,7 +26,7 @@ def test_calls_are_counted_in_order_of_appearance():
 
     assert calls.open("fc_b", "b", "f") == ToolCall(0, "", "b", "f")
     assert calls.open(("x", 7), "", None) == ToolCall(1, "", None, "")
-    assert calls.whole(None, "g", {}) == ToolCall(2, "{}", None, "g")
+    assert calls.whole(None, "g", raw({})) == ToolCall(2, "{}", None, "g")
     assert calls.add("fc_b", "{") == [ToolCall(0, "{")]
     assert calls.add(("x", 7), "[]") == [ToolCall(1, "[]")]
     assert calls.add("fc_b", "}") == [ToolCall(0, "}")]
@@ -28,14 +36,14 @@ def test_arguments_are_told_once():
     """In fragments if there are any, else when the call is closed, from there or from its opening."""
     calls = KeyedCalls()
     for key, given in enumerate([{"at": "opening"}, {"at": "opening"}, None, None, {}]):
-        calls.open(key, None, "f", given)
+        calls.open(key, None, "f", raw(given))
     calls.add(0, "{}")
 
-    assert calls.close(0, '{"at":"close"}') == []
+    assert calls.close(0, raw('{"at":"close"}')) == []
     assert calls.close(1) == [ToolCall(1, '{"at":"opening"}')]
-    assert calls.close(2, '{"at":"close"}') == [ToolCall(2, '{"at":"close"}')]
+    assert calls.close(2, raw({"at": "close"})) == [ToolCall(2, '{"at":"close"}')]
     assert calls.close(3) == calls.close(4) == []
-    assert calls.close(2, '{"at":"a second close"}') == []
+    assert calls.close(2, raw({"at": "a second close"})) == []
 
 
 def test_only_open_calls_grow():
@@ -44,7 +52,7 @@ def test_only_open_calls_grow():
     calls.open(0, None, "f")
     calls.close(0)
 
-    assert calls.add(0, "a") == calls.add(1, "a") == calls.close(1, "a") == []
+    assert calls.add(0, "a") == calls.add(1, "a") == calls.close(1, raw("a")) == []
     assert 0 in calls and 1 not in calls
     calls.open(0, None, "g")
     assert calls.add(0, "") == calls.add(0, None) == []
@@ -54,9 +62,9 @@ def test_only_open_calls_grow():
 def test_a_call_whose_end_never_came_has_the_arguments_it_began_with():
     """Closing all tells what is still to be told, once."""
     calls = KeyedCalls()
-    calls.open("a", "1", "f", {"x": 1})
-    calls.open("b", "2", "g", "{}")
-    calls.open("c", "3", "h", "{}")
+    calls.open("a", "1", "f", raw({"x": 1}))
+    calls.open("b", "2", "g", raw("{}"))
+    calls.open("c", "3", "h", raw("{}"))
     calls.add("b", "[]")
     calls.close("c")
 
