@@ -348,7 +348,8 @@ def anthropic(body: bytes) -> Answer:
             case "error":
                 answer.error = said["error"]
     assert stopped or answer.error is not None
-    assert {"text", "thinking"}.isdisjoint(opened.values()), "a block is open"
+    # Anthropic itself leaves a call open that max_tokens has cut.
+    assert not opened or (answer.error is None and set(opened.values()) == {"tool_use"}), "a block is open"
     return answer
 
 

@@ -65,6 +65,9 @@ class Anthropic:
         """Type of the open block, and which tool call it is."""
 
         self._index = -1
+        self._is_empty = True
+        """Nothing of the open block has come yet."""
+
         self._opening: Carried | None = None
         """What opened the block that is open in a carried stream."""
 
@@ -98,13 +101,16 @@ class Anthropic:
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """
-        Return what closes an open text or thought, and the error, which without its name SDKs overlook.
+        Return what closes the open block, and the error, which without its name SDKs overlook.
 
-        A call that broke off stays open: closed, it would look like one to be made.
+        A call that broke off before its arguments gets a brace: closed without any, it would look like one
+        that has none, and some clients would make it. Of arguments that broke off nobody can make a call.
         """
         self._know_carried_block()
-        closing = [] if self._block is None or self._block[0] not in ("text", "thinking") else self._close()
-        return [*closing, b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))]
+        is_bare = self._block is not None and self._block[0] == "tool_use" and self._is_empty
+        brace = [self._delta({"type": "input_json_delta", "partial_json": "{"})] if is_bare else []
+        error = b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))
+        return [*brace, *self._close(), error]
 
     def _carry(self, carried: Carried, metadata: bytes) -> bytes:
         self._has_carried = True
@@ -112,6 +118,9 @@ class Anthropic:
         self._has_stopped = self._has_stopped or carried.event in ("message_stop", "completion")
         if carried.event.startswith("content_block_st"):  # start or stop
             self._opening = carried if carried.event == "content_block_start" else None
+            self._is_empty = True
+        elif carried.count:
+            self._is_empty = False
         data = carried.payload
         if carried.event == "message_delta":
             data = with_key(data, b"ssegate", metadata)
@@ -122,8 +131,9 @@ class Anthropic:
         if (carried := self._opening) is not None:
             opened = read_back(carried)
             match opened:
-                case {"index": int(index), "content_block": {"type": str(kind)}}:
+                case {"index": int(index), "content_block": {"type": str(kind)} as block}:
                     self._block, self._index = (kind, 0), index
+                    self._is_empty = self._is_empty and not block.get("input")
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:
@@ -146,7 +156,7 @@ class Anthropic:
         if block == self._block:
             return []
         opening = [*self._begin(), *self._close()]
-        self._block = block
+        self._block, self._is_empty = block, True
         self._index += 1
         start = {"type": "content_block_start", "index": self._index, "content_block": content}
         return [*opening, _event(start)]
@@ -163,6 +173,7 @@ class Anthropic:
             block = ("tool_use", event.index)
             out = self._open(block, {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
         if event.arguments:
+            self._is_empty = False
             out.append(self._delta({"type": "input_json_delta", "partial_json": event.arguments}))
         return out
 

@@ -120,40 +120,71 @@ def test_an_error_is_named():
     ]
 
 
-def opening(kind, index=3):
-    data = {"type": "content_block_start", "index": index, "content_block": {"type": kind}}
+def opening(kind, index=3, **more):
+    block = {"type": kind, **more}
+    data = {"type": "content_block_start", "index": index, "content_block": block}
     return Carried("content_block_start", json.dumps(data).encode())
 
 
+GROWN = Carried("content_block_delta", b"{}", count=1)
+UNGROWN = Carried("content_block_delta", b'{"delta":{"partial_json":""}}')
+
+
 def closed_by_failure(messages):
-    """Return the blocks that a failure closes, by number; the error comes last."""
-    *closed, last = blocks(messages.fail(Failure("idle_timeout", "m"), b""))
-    assert last["event"] == "error" and all(block["event"] == "content_block_stop" for block in closed)
-    return [json.loads(block["data"])["index"] for block in closed]
+    """Return the number of the block that a failure closes, None if none is open; the error comes last."""
+    *closing, last = blocks(messages.fail(Failure("idle_timeout", "m"), b""))
+    assert last["event"] == "error"
+    said = [json.loads(block["data"]) for block in closing]
+    *braces, stop = said or [None]
+    for brace in braces:
+        delta = {"type": "input_json_delta", "partial_json": "{"}
+        assert brace == {"type": "content_block_delta", "index": stop["index"], "delta": delta}
+    assert stop is None or stop == {"type": "content_block_stop", "index": stop["index"]}
+    return stop and stop["index"], bool(braces)
 
 
 @pytest.mark.parametrize(
     ("opened", "closed"),
     [
-        ([opening("text")], [3]),
-        ([opening("thinking"), Carried("content_block_delta", b"{}")], [3]),
-        ([opening("text"), Carried("content_block_stop", b"{}")], []),
-        ([opening("tool_use")], []),
-        ([opening("server_tool_use")], []),
-        ([Carried("content_block_start", b'{"index":0}')], []),
-        ([Carried("content_block_start", b"{")], []),
-        ([Text("a")], [0]),
-        ([Text("a"), Reasoning("b")], [1]),
-        ([Text("a"), ToolCall(0, "{", "t", "f")], []),
+        ([opening("text")], 3),
+        ([opening("thinking"), GROWN], 3),
+        ([opening("text"), Carried("content_block_stop", b"{}")], None),
+        ([opening("tool_use", input={}), UNGROWN, GROWN], 3),
+        ([opening("tool_use", input={"a": 1})], 3),
+        ([opening("server_tool_use")], 3),
+        ([Carried("content_block_start", b'{"index":0}')], None),
+        ([Carried("content_block_start", b"{")], None),
+        ([Text("a")], 0),
+        ([Text("a"), Reasoning("b")], 1),
+        ([Text("a"), ToolCall(0, "", "t", "f"), ToolCall(0, "{")], 1),
     ],
 )
-def test_a_failure_closes_what_nobody_acts_upon(opened, closed):
-    """Texts and thoughts; a call that is closed would be made."""
+def test_a_failure_closes_the_open_block(opened, closed):
+    """Texts, thoughts and calls."""
     messages = Anthropic(CONTEXT)
     for event in opened:
         messages.encode(event, b"")
 
-    assert closed_by_failure(messages) == closed
+    assert closed_by_failure(messages) == (closed, False)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        [opening("tool_use", input={})],
+        [opening("text"), GROWN, Carried("content_block_stop", b"{}"), opening("tool_use"), UNGROWN],
+        [Text("a"), ToolCall(0, "", "t", "f")],
+        [ToolCall(0, "{}", "t", "f"), ToolCall(1, "", "u", "g")],
+    ],
+)
+def test_a_call_that_broke_off_is_none_without_arguments(opened):
+    """Some clients make a call when its block is closed; of a single brace they cannot."""
+    messages = Anthropic(CONTEXT)
+    for event in opened:
+        messages.encode(event, b"")
+
+    number, has_brace = closed_by_failure(messages)
+    assert number is not None and has_brace
 
 
 def test_silence_is_filled_with_pings():
