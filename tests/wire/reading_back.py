@@ -494,6 +494,7 @@ def responses(body: bytes) -> Answer:
     """Read Responses events: deltas are added up, and what is done must be what was added up."""
     answer, calls, number = Answer(), {}, -1
     events = blocks(body)
+    opened: dict[Any, str] = {}
     for at, block in enumerate(events):
         said = loads(block["data"])
         assert block["event"] == said["type"]
@@ -503,6 +504,10 @@ def responses(body: bytes) -> Answer:
         _add_metadata(answer, said)
         is_last = at == len(events) - 1
         name, _, step = said["type"].rpartition(".")
+        if "item" in said and step == "added":
+            opened[_item(said)] = said["item"]["type"]
+        elif "item" in said and step == "done":
+            opened.pop(_item(said), None)
         ends = step in ("completed", "incomplete", "failed") and name == "response"
         assert ends is is_last, "the response ends once, at the end"
         if ends:
@@ -515,7 +520,13 @@ def responses(body: bytes) -> Answer:
             answer.error = said["error"]
         else:
             _add_item(answer, calls, name, step, said)
+    if answer.error is not None:
+        assert {"message", "reasoning", "function_call"}.isdisjoint(opened.values()), "an item is open"
     return answer
+
+
+def _item(said: dict[str, Any]) -> Any:
+    return said.get("output_index", said["item"].get("id"))
 
 
 def _add_item(answer: Answer, calls: dict[Any, Any], name: str, step: str, said: dict[str, Any]) -> None:

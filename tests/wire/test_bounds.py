@@ -123,6 +123,8 @@ NEARLY = MAX_EVENT - 4096
 def large(text):
     """Events that say *text*, of several dialects, and of several kinds."""
     parts = {"candidates": [{"content": {"parts": [{"text": text}]}}]}
+    opened = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message"}}
+    said = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}
     anthropic = message(type="content_block_delta", index=0, delta={"type": "text_delta", "text": text})
     return {
         "text": (SSE, word(text)),
@@ -133,6 +135,7 @@ def large(text):
         "empty objects": (SSE, b'data: {"choices":[%b]}\n\n' % b",".join([b"{}"] * (len(text) // 3))),
         "role only": (SSE, chunk({"role": "assistant", "x": text})),
         "anthropic": (SSE, anthropic),
+        "responses": (SSE, message(**opened) + message(**said)),
         "ollama": (LINES, line(message={"content": text}, done=False)),
         "gemini": (SSE, frame(parts)),
         "replicate": (SSE, b"event: output\nid: 1\ndata: %b\n\n" % text.encode()),

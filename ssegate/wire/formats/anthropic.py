@@ -68,9 +68,6 @@ class Anthropic:
         self._is_empty = True
         """Nothing of the open block has come yet."""
 
-        self._opening: Carried | None = None
-        """What opened the block that is open in a carried stream."""
-
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         """Return the events that say *event*, with those that open and close its block."""
         match event:
@@ -106,7 +103,6 @@ class Anthropic:
         A call that broke off before its arguments gets a brace: closed without any, it would look like one
         that has none, and some clients would make it. Of arguments that broke off nobody can make a call.
         """
-        self._know_carried_block()
         is_bare = self._block is not None and self._block[0] == "tool_use" and self._is_empty
         brace = [self._delta({"type": "input_json_delta", "partial_json": "{"})] if is_bare else []
         error = b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))
@@ -117,8 +113,7 @@ class Anthropic:
         # Legacy completions have no end mark at all.
         self._has_stopped = self._has_stopped or carried.event in ("message_stop", "completion")
         if carried.event.startswith("content_block_st"):  # start or stop
-            self._opening = carried if carried.event == "content_block_start" else None
-            self._is_empty = True
+            self._note_block(carried)
         elif carried.count:
             self._is_empty = False
         data = carried.payload
@@ -126,14 +121,14 @@ class Anthropic:
             data = with_key(data, b"ssegate", metadata)
         return b"event: %b\ndata: %b\n\n" % (carried.event.encode(), data)
 
-    def _know_carried_block(self) -> None:
-        """Read which block of a carried stream is open."""
-        if (carried := self._opening) is not None:
-            opened = read_back(carried)
-            match opened:
+    def _note_block(self, carried: Carried) -> None:
+        """Read which block of a carried stream is open now."""
+        self._block = None
+        if carried.event == "content_block_start":
+            match read_back(carried):
                 case {"index": int(index), "content_block": {"type": str(kind)} as block}:
                     self._block, self._index = (kind, 0), index
-                    self._is_empty = self._is_empty and not block.get("input")
+                    self._is_empty = not block.get("input")
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:

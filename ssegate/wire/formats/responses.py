@@ -12,11 +12,16 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
+import msgspec
+
+from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.events import Carried, Event, Failure, Finish, FinishReason, Start, Usage
 from ssegate.wire.formats.encoding import SSE, encoded, read_back, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
+from ssegate.wire.formats.responses_open import OpenItems
 from ssegate.wire.formats.responses_output import Output
 from ssegate.wire.seams import Context
 
@@ -25,8 +30,18 @@ __all__ = ["Responses"]
 _STATES = ("response.created", "response.queued", "response.in_progress")
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 
+_LARGE = 64 << 10
+"""Bytes; an event that is larger is not kept to be looked into later."""
+
 _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Any other reason is a response that is complete."""
+
+
+class _Numbered(msgspec.Struct):
+    sequence_number: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Numbered).decode
 
 
 class Responses:
@@ -45,6 +60,7 @@ class Responses:
         self._start = Start(f"resp_{context.stream_id}", "")
         self._created_at = context.created
         self._output = Output(context.stream_id)
+        self._carried = OpenItems()
         self._number = 0  # of the next event
         self._unread: Carried | None = None  # the last one, as long as nobody asks its number
         self._state: Carried | None = None  # the last one that shows the response as it stood
@@ -95,16 +111,18 @@ class Responses:
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """
-        Return the error, and the response as failed by it.
+        Return what closes the items that are open, the error, and the response as failed by it.
 
-        Some clients know one of the two, some the other. The error's members stand twice in it, because half
-        of the clients read them where the documentation puts them, half where OpenAI does.
+        Some clients know one of the last two, some the other. The error's members stand twice in it, because
+        half of the clients read them where the documentation puts them, half where OpenAI does.
         """
         error = stream_error("openai", failure)["error"]
         error["code"] = str(error["code"])
         flat = {name: error[name] for name in ("code", "message", "param")}
         failed = {"error": {"code": error["code"], "message": error["message"]}}
+        closing = [*self._carried.close(), *self._output.close("incomplete")]
         return [
+            *(self._own(kind, members) for kind, members in closing),
             self._own("error", {**flat, "error": error}),
             self._own("response.failed", {"response": self._response("failed", failed)}, metadata),
         ]
@@ -113,8 +131,12 @@ class Responses:
         self._has_begun = self._has_carried = True
         self._number += 1
         self._unread = carried
+        self._carried.note(carried)
+        size = len(carried.head) + len(carried.body)
         if carried.event in _STATES:
-            self._state = carried
+            self._state = carried if size <= _LARGE else None
+        if size > _LARGE:
+            self._next()
         self._has_ended = self._has_ended or carried.event in _ENDS
         return sse_event(with_key(carried.payload, b"ssegate", metadata), carried.event)
 
@@ -140,8 +162,9 @@ class Responses:
         """Return the number after the upstream's last one; where it has none, events are counted."""
         carried, self._unread = self._unread, None
         if carried is not None:
-            last = read_back(carried).get("sequence_number")
-            self._number = last + 1 if isinstance(last, int) else self._number
+            with suppress(*UNREADABLE):
+                last = _decode(carried.payload).sequence_number
+                self._number = self._number if last is None else last + 1
         return self._number
 
     def _response(self, status: str, members: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,70 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssegate.wire.events import Citation, Event, Reasoning, Refusal, Text, ToolCall
+from ssegate.wire.formats.responses_kinds import ARGUMENTS, BRACE, OF_EVENT, Kind, Told
 
 __all__ = ["Output"]
-
-Told = tuple[str, dict[str, Any]]
-"""The type of an event, and its members."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How a kind of text is told: an item with one part in it."""
-
-    prefix: str
-    """Of the item's id."""
-
-    item: dict[str, Any]
-    parts: str
-    """The member of the item that holds its parts."""
-
-    index: str
-    part: dict[str, Any]
-    text: str
-    """The member of the part that grows."""
-
-    part_event: str
-    text_event: str
-    logprobs: dict[str, Any] = field(default_factory=dict)
-
-
-_MESSAGE = {"type": "message", "role": "assistant"}
-_KINDS: dict[type[Text | Refusal | Reasoning], _Kind] = {
-    Text: _Kind(
-        "msg",
-        _MESSAGE,
-        "content",
-        "content_index",
-        {"type": "output_text", "annotations": [], "logprobs": []},
-        "text",
-        "response.content_part",
-        "response.output_text",
-        {"logprobs": []},
-    ),
-    Refusal: _Kind(
-        "msg",
-        _MESSAGE,
-        "content",
-        "content_index",
-        {"type": "refusal"},
-        "refusal",
-        "response.content_part",
-        "response.refusal",
-    ),
-    Reasoning: _Kind(
-        "rs",
-        {"type": "reasoning"},
-        "summary",
-        "summary_index",
-        {"type": "summary_text"},
-        "text",
-        "response.reasoning_summary_part",
-        "response.reasoning_summary_text",
-    ),
-}
-
-_ARGUMENTS = "response.function_call_arguments"
 
 
 @dataclass(slots=True)
@@ -87,7 +26,9 @@ class _Open:
     """``item_id`` and ``output_index``."""
 
     item: dict[str, Any]
-    kind: type[Event]
+    kind: Kind | None
+    """None: it is a call."""
+
     pieces: list[str] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -113,7 +54,7 @@ class Output:
             case Text(choice=0) | Refusal(choice=0) | Reasoning(choice=0):
                 told, at = self._at(type(event))
                 at.pieces.append(event.text)
-                kind = _KINDS[type(event)]
+                kind = OF_EVENT[type(event)]
                 delta = {**at.place, kind.index: 0, "delta": event.text, **kind.logprobs}
                 return [*told, (f"{kind.text_event}.delta", delta)]
             case ToolCall(choice=0):
@@ -122,24 +63,24 @@ class Output:
                 return self._cite(event)
         return []
 
-    def close(self) -> list[Told]:
-        """Return what ends the items that are open."""
-        told = [said for at in self._open for said in self._end(at)]
+    def close(self, status: str = "completed") -> list[Told]:
+        """Return what ends the items that are open, in *status*: ``incomplete`` where they broke off."""
+        told = [said for at in self._open for said in self._end(at, status)]
         self._open.clear()
         self._calls.clear()
         return told
 
     def _at(self, kind: type[Text | Refusal | Reasoning]) -> tuple[list[Told], _Open]:
         """Return the open item of *kind*, and what opens it."""
-        if self._open and self._open[0].kind is kind:
+        how = OF_EVENT[kind]
+        if self._open and self._open[0].kind is how:
             return [], self._open[0]
-        how = _KINDS[kind]
         told = self.close()
-        at, begun = self._begin(how.prefix, {**how.item, how.parts: []}, kind)
+        at, begun = self._begin(how.prefix, {**how.item, how.parts: []}, how)
         part = {**at.place, how.index: 0, "part": {**how.part, how.text: ""}}
         return [*told, begun, (f"{how.part_event}.added", part)], at
 
-    def _begin(self, prefix: str, item: dict[str, Any], kind: type[Event]) -> tuple[_Open, Told]:
+    def _begin(self, prefix: str, item: dict[str, Any], kind: Kind | None) -> tuple[_Open, Told]:
         index = self._count
         self._count += 1
         id = f"{prefix}_{self._stream_id}_{index}"
@@ -151,15 +92,15 @@ class Output:
     def _call(self, event: ToolCall) -> list[Told]:
         told: list[Told] = []
         if event.name is not None:
-            if self._open and self._open[0].kind is not ToolCall:
+            if self._open and self._open[0].kind is not None:
                 told = self.close()
             call = {"type": "function_call", "call_id": event.id, "name": event.name, "arguments": ""}
-            self._calls[event.index], begun = self._begin("fc", call, ToolCall)
+            self._calls[event.index], begun = self._begin("fc", call, None)
             told.append(begun)
         at = self._calls.get(event.index)
         if at is not None and event.arguments:
             at.pieces.append(event.arguments)
-            told.append((f"{_ARGUMENTS}.delta", {**at.place, "delta": event.arguments}))
+            told.append((f"{ARGUMENTS}.delta", {**at.place, "delta": event.arguments}))
         return told
 
     def _cite(self, event: Citation) -> list[Told]:
@@ -178,22 +119,22 @@ class Output:
         added = {**at.place, **number, "annotation": annotation}
         return [*told, ("response.output_text.annotation.added", added)]
 
-    def _end(self, at: _Open) -> list[Told]:
+    def _end(self, at: _Open, status: str) -> list[Told]:
         whole = "".join(at.pieces)
         done: list[Told] = []
-        if at.kind is ToolCall:
+        if at.kind is None:
+            if status == "incomplete" and not whole:
+                whole = BRACE
+                done.append((f"{ARGUMENTS}.delta", {**at.place, "delta": whole}))
             at.item["arguments"] = whole
-            done.append((f"{_ARGUMENTS}.done", {**at.place, "arguments": whole}))
+            done.append((f"{ARGUMENTS}.done", {**at.place, "arguments": whole}))
         else:
-            kind = _KINDS[at.kind]  # type: ignore[index]  # no other kind is opened
-            part = {**kind.part, kind.text: whole}
-            if at.annotations:
-                part["annotations"] = at.annotations
-            at.item[kind.parts] = [part]
-            place = {**at.place, kind.index: 0}
-            done.append((f"{kind.text_event}.done", {**place, kind.text: whole, **kind.logprobs}))
-            done.append((f"{kind.part_event}.done", {**place, "part": part}))
-        at.item["status"] = "completed"
+            part = at.kind.whole(whole, at.annotations)
+            at.item[at.kind.parts] = [part]
+            place = {**at.place, at.kind.index: 0}
+            done.append(at.kind.text_done(place, whole))
+            done.append((f"{at.kind.part_event}.done", {**place, "part": part}))
+        at.item["status"] = status
         self.items.append(at.item)
         index = at.place["output_index"]
         return [*done, ("response.output_item.done", {"output_index": index, "item": at.item})]

@@ -1,0 +1,101 @@
+"""
+What ends an item that broke off: the events that its upstream would have sent, with what there is of it.
+
+Only messages, thoughts and calls of functions are ended. The input of a custom tool is free text: nothing
+would tell half of it from the whole, and clients would run it. What the server does itself is its own.
+
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssegate.wire.dialects.surrogates import whole
+from ssegate.wire.formats.responses_kinds import ARGUMENTS, BRACE, KINDS, Kind, Told
+
+__all__ = ["ITEM", "Key", "Part", "endings", "place_of"]
+
+ITEM = "response.output_item"
+
+Key = int | str | None
+"""Of an item: its place in the output, else its id."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A string that grows, and the part it is in."""
+
+    place: dict[str, Any]
+    """The members that every event of it has."""
+
+    text: bytearray = field(default_factory=bytearray)
+    """What it has said, as the inside of a JSON string."""
+
+    annotations: list[bytes] = field(default_factory=list)
+    is_told: bool = False
+    """The event that repeats the text has come."""
+
+    has_part: bool = False
+    """The part around it has been opened, and not closed."""
+
+    whole: bytes | None = None
+    """The part as it was closed."""
+
+
+def endings(key: Key, item: dict[str, Any], parts: list[tuple[str, Part]]) -> Iterator[Told]:
+    """
+    Yield what ends *item*.
+
+    Args:
+        item: As it was opened.
+        parts: In their order, each with the name of the events that bring it.
+    """
+    match item.get("type"):
+        case "function_call":
+            nothing = Part({"item_id": item.get("id"), **place_of(key)})
+            yield from _end_call(next((part for name, part in parts if name == ARGUMENTS), nothing), item)
+        case "message" | "reasoning":
+            for name, part in parts:
+                if name in KINDS:
+                    yield from _end_part(KINDS[name], part, item)
+        case _:
+            return
+    yield f"{ITEM}.done", {**place_of(key), "item": {**item, "status": "incomplete"}}
+
+
+def _end_call(said: Part, item: dict[str, Any]) -> Iterator[Told]:
+    given = item.get("arguments")
+    arguments = _text(said) or (given if isinstance(given, str) else "")
+    if not arguments:
+        arguments = BRACE
+        yield f"{ARGUMENTS}.delta", {**said.place, "delta": arguments}
+    item["arguments"] = arguments
+    if not said.is_told:
+        yield f"{ARGUMENTS}.done", {**said.place, "arguments": arguments}
+
+
+def _end_part(kind: Kind, part: Part, item: dict[str, Any]) -> Iterator[Told]:
+    text = _text(part)
+    if part.whole is None:
+        said = kind.whole(text, [json.loads(one) for one in part.annotations])
+        if not part.is_told:
+            yield kind.text_done(part.place, text)
+    else:
+        said = json.loads(part.whole)
+    if part.has_part:
+        yield f"{kind.part_event}.done", {**part.place, "part": said}
+    before = item.get(kind.parts)
+    item[kind.parts] = [*(before if isinstance(before, list) else ()), said]
+
+
+def _text(part: Part) -> str:
+    return whole(json.loads(b'"%b"' % bytes(part.text)))
+
+
+def place_of(key: Key) -> dict[str, Any]:
+    """Return the member that tells an item's place, if it has one."""
+    return {"output_index": key} if isinstance(key, int) else {}

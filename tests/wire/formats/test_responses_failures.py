@@ -1,0 +1,365 @@
+"""What a failure closes in a Responses stream."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai import omit
+from openai._models import construct_type
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseStreamEvent
+from wire import reading_back
+
+from ssegate.wire.dialects import DIALECTS
+from ssegate.wire.events import Carried, Failure, Frame, Reasoning, Refusal, Text, ToolCall
+from ssegate.wire.formats.responses import Responses
+from ssegate.wire.seams import Context
+
+from .readers import documents
+
+BROKEN = Failure("upstream_truncated", "m")
+
+
+class Answer:
+    """A stream that is carried as its dialect carries it, all under the next number."""
+
+    def __init__(self):
+        self.format, self.number = Responses(Context("s1", 1700000000)), 0
+        self.out, self._dialect = [], DIALECTS["responses"]()
+        self.say("created", response={"id": "r", "object": "response", "output": [], "status": "in_progress"})
+
+    def say(self, kind, **members):
+        data = {"type": f"response.{kind}", "sequence_number": self.number, **members}
+        self.number += 1
+        frame = Frame(data["type"], json.dumps(data).encode())
+        self._dialect.decode(frame)
+        self.out += self.format.encode(self._dialect.carry(frame), b"")
+
+    def open(self, kind, at=0, **members):
+        item = {"id": f"i{at}", "type": kind, "status": "in_progress", **members}
+        self.say("output_item.added", output_index=at, item=item)
+
+    def text(self, *pieces, at=0, part=0):
+        place = {"item_id": f"i{at}", "output_index": at, "content_index": part}
+        empty = {"type": "output_text", "text": "", "annotations": []}
+        self.say("content_part.added", **place, part=empty)
+        for piece in pieces:
+            self.say("output_text.delta", **place, delta=piece, logprobs=[])
+
+    def arguments(self, *pieces, at=0, name="function_call_arguments"):
+        for piece in pieces:
+            self.say(f"{name}.delta", item_id=f"i{at}", output_index=at, delta=piece)
+
+    def fail(self, *, is_read=True):
+        """Break off; return what that adds, but for the failure itself, and have the whole read."""
+        told = self.format.fail(BROKEN, b"")
+        *closing, error, failed = documents(told)
+        assert (error["type"], failed["type"]) == ("error", "response.failed")
+        numbers = [said.pop("sequence_number") for said in [*closing, error, failed]]
+        assert numbers == list(range(self.number, self.number + len(numbers)))
+        if is_read:
+            reading_back.responses(b"".join([*self.out, *told]))
+        return closing
+
+
+CALL = {"call_id": "c", "name": "f", "arguments": ""}
+
+
+def message():
+    return {"id": "i0", "type": "message", "status": "incomplete", "role": "assistant"}
+
+
+def test_a_text_that_broke_off():
+    """Its text, its part and its item end, in the words that the upstream would have used."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text("Hel", "lo ", 'w"')
+    place = {"item_id": "i0", "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "annotations": [], "logprobs": [], "text": 'Hello w"'}
+
+    assert answer.fail() == [
+        {"type": "response.output_text.done", **place, "text": 'Hello w"', "logprobs": []},
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**message(), "content": [part]}},
+    ]
+
+
+def test_what_the_sdk_adds_up_stays():
+    """Closing an item takes nothing from what OpenAI's own accumulator has of it."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text("Hel", "lo")
+    state = ResponseStreamState(input_tools=omit, text_format=omit)
+    for said in documents([*answer.out, *answer.format.fail(BROKEN, b"")])[:-2]:
+        events = state.handle_event(construct_type(type_=ResponseStreamEvent, value=said))
+    assert events[-1].item.content[0].text == "Hello"
+
+
+def test_a_part_that_is_done_is_repeated_as_it_was():
+    """With what only its upstream knows of it; an annotation of the next one is not lost."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text("a")
+    place = {"item_id": "i0", "output_index": 0, "content_index": 0}
+    first = {"type": "output_text", "text": "a", "annotations": [], "vendor": 1.50}
+    answer.say("output_text.done", **place, text="a")
+    answer.say("content_part.done", **place, part=first)
+    answer.text("b", "c", part=1)
+    note = {"type": "url_citation", "url": "u"}
+    answer.say(
+        "output_text.annotation.added", **place | {"content_index": 1}, annotation_index=0, annotation=note
+    )
+
+    *_, part, item = answer.fail()
+    assert part["part"] == {"type": "output_text", "annotations": [note], "logprobs": [], "text": "bc"}
+    assert item["item"]["content"] == [first, part["part"]]
+
+
+def test_a_text_that_is_done_in_a_part_that_is_not():
+    """Nothing is said twice."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text("a")
+    answer.say("output_text.done", item_id="i0", output_index=0, content_index=0, text="a")
+
+    assert [said["type"] for said in answer.fail()] == [
+        "response.content_part.done",
+        "response.output_item.done",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "part", "parts"),
+    [
+        ("reasoning_summary_text", "summary_index", "summary_text", "summary"),
+        ("reasoning_text", "content_index", "reasoning_text", "content"),
+    ],
+)
+def test_a_thought_that_broke_off(name, index, part, parts):
+    """In its summary, or in its own text; what has no part of its own gets no end of one."""
+    answer = Answer()
+    answer.open("reasoning", summary=[], encrypted_content="x")
+    for piece in ("a", "b"):
+        answer.say(f"{name}.delta", item_id="i0", output_index=0, **{index: 0}, delta=piece)
+
+    text, item = answer.fail()
+    assert text == {
+        "type": f"response.{name}.done",
+        "item_id": "i0",
+        "output_index": 0,
+        index: 0,
+        "text": "ab",
+    }
+    assert (item["item"][parts], item["item"]["status"]) == ([{"type": part, "text": "ab"}], "incomplete")
+    assert item["item"]["encrypted_content"] == "x"
+
+
+def test_a_refusal_that_broke_off():
+    """It is a part of a message, under its own name."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    place = {"item_id": "i0", "output_index": 0, "content_index": 0}
+    answer.say("content_part.added", **place, part={"type": "refusal", "refusal": ""})
+    answer.say("refusal.delta", **place, delta="no")
+
+    refusal, part, item = answer.fail()
+    assert (refusal["type"], refusal["refusal"]) == ("response.refusal.done", "no")
+    assert item["item"]["content"] == [part["part"]] == [{"type": "refusal", "refusal": "no"}]
+
+
+@pytest.mark.parametrize(
+    ("opened", "pieces", "arguments", "has_brace"),
+    [
+        (CALL, ['{"a', '": 1'], '{"a": 1', False),
+        (CALL, [], "{", True),
+        (CALL | {"arguments": '{"a":1}'}, [], '{"a":1}', False),
+    ],
+)
+def test_a_call_that_broke_off(opened, pieces, arguments, has_brace):
+    """No client can make it: its arguments are no JSON, even if none had come yet."""
+    answer = Answer()
+    answer.open("function_call", **opened)
+    answer.arguments(*pieces)
+    closing = answer.fail()
+    place = {"item_id": "i0", "output_index": 0}
+
+    if has_brace:
+        assert closing.pop(0) == {
+            "type": "response.function_call_arguments.delta",
+            **place,
+            "delta": "{",
+        }
+    done, item = closing
+    assert done == {"type": "response.function_call_arguments.done", **place, "arguments": arguments}
+    assert item["item"] == {
+        "id": "i0",
+        "type": "function_call",
+        "status": "incomplete",
+        **CALL,
+        "arguments": arguments,
+    }
+
+
+@pytest.mark.parametrize("pieces", [[], ['{"a":', "1}"]])
+def test_arguments_that_were_done_are_not_done_again(pieces):
+    """Whether they came in deltas or only then (LM Studio)."""
+    answer = Answer()
+    answer.open("function_call", **CALL)
+    answer.arguments(*pieces)
+    answer.say("function_call_arguments.done", item_id="i0", output_index=0, arguments='{"a":1}')
+
+    (item,) = answer.fail()
+    assert item["item"]["arguments"] == '{"a":1}'
+
+
+def test_calls_that_take_turns():
+    """Each has its own arguments; one that is done is left alone."""
+    answer = Answer()
+    for at in range(3):
+        answer.open("function_call", at=at, **CALL)
+    for piece in "ab":
+        for at in range(3):
+            answer.arguments(f"{at}{piece}", at=at)
+    answer.say(
+        "output_item.done",
+        output_index=1,
+        item={"id": "i1", "type": "function_call", **CALL | {"arguments": "1a1b"}},
+    )
+
+    items = [said["item"] for said in answer.fail() if "item" in said]
+    assert [(item["id"], item["arguments"]) for item in items] == [("i0", "0a0b"), ("i2", "2a2b")]
+
+
+@pytest.mark.parametrize("kind", ["custom_tool_call", "web_search_call", "mcp_call", "code_interpreter_call"])
+def test_what_half_of_cannot_be_told_from_the_whole_stays_open(kind):
+    """A client would run half a program; the server's own work is the server's own."""
+    answer = Answer()
+    answer.open(kind, call_id="c", name="f", input="")
+    answer.arguments("rm -rf /tm", name="custom_tool_call_input")
+
+    assert answer.fail() == []
+
+
+def test_items_without_a_place():
+    """llama.cpp tells items apart by their ids."""
+    answer = Answer()
+    answer.say("output_item.added", item={"id": "m", "type": "message", "role": "assistant", "content": []})
+    for piece in ("a", "b"):
+        answer.say("output_text.delta", item_id="m", content_index=0, delta=piece)
+
+    text, item = answer.fail()
+    assert (text["item_id"], text["text"], item["item"]["id"]) == ("m", "ab", "m")
+    assert "output_index" not in text and "output_index" not in item
+
+
+@pytest.mark.parametrize("before", [[], ["a"], ["a", "b"]])
+def test_characters_that_were_cut_in_two(before):
+    """The halves are in two deltas, the first two perhaps; one alone at the end is none."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text(*before, "\ud83d", "\ude00", "c", "\ud83d")
+
+    # A reader of Python's sees halves where others see a character.
+    assert answer.fail(is_read=False)[0]["text"] == "".join(before) + "\U0001f600c\ufffd"
+
+
+def test_deltas_with_other_members_are_read_too():
+    """Log probabilities keep frames from being joined."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    place = {"item_id": "i0", "output_index": 0, "content_index": 0}
+    for piece in ("a", '"', "b"):
+        answer.say("output_text.delta", **place, delta=piece, logprobs=[{"token": piece}])
+
+    assert answer.fail()[0]["text"] == 'a"b'
+
+
+def test_a_long_item_is_ended_by_the_response():
+    """What is kept is bounded; the next item is short again."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text(*["a" * 1000] * 200)
+    assert answer.format._carried._size == 0
+    answer.say("output_item.done", output_index=0, item={"id": "i0", "type": "message"})
+    answer.open("message", at=1, role="assistant", content=[])
+    answer.text("b", at=1)
+
+    assert [said["item"]["id"] for said in answer.fail() if "item" in said] == ["i1"]
+
+
+def test_nothing_is_kept_of_items_that_are_done():
+    """A response may have hundreds."""
+    answer = Answer()
+    for at in range(3):
+        answer.open("message", at=at, role="assistant", content=[])
+        answer.text("a" * 50, "b" * 50, at=at)
+        answer.say("output_item.done", output_index=at, item={"id": f"i{at}", "type": "message"})
+
+    assert answer.format._carried._size == 0
+    assert answer.fail() == []
+
+
+def test_a_complete_response_that_fails_while_it_is_told():
+    """What the gate has opened itself is closed like anything else."""
+    responses = Responses(Context("s1", 1700000000))
+    events = [
+        Text("a"),
+        Reasoning("b"),
+        Refusal("no"),
+        ToolCall(0, "", "c", "f"),
+        ToolCall(1, "{}", "d", "g"),
+    ]
+    out = [block for event in events for block in responses.encode(event, b"")]
+    out += responses.fail(BROKEN, b"")
+    reading_back.responses(b"".join(out))
+
+    items = [said["item"] for said in documents(out) if said["type"] == "response.output_item.done"]
+    assert [item["status"] for item in items] == ["completed", "completed", "completed", *["incomplete"] * 2]
+    assert [item["arguments"] for item in items[3:]] == ["{", "{}"]
+
+
+SHAPES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(0, 3)
+    | st.sampled_from(["", "a", "message", "function_call", "reasoning", "output_text"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "type", "content", "summary", "arguments", "text"]), inner, max_size=4
+        )
+    ),
+    max_leaves=6,
+)
+KINDS = [
+    "output_item.added",
+    "output_item.done",
+    "content_part.added",
+    "content_part.done",
+    "output_text.delta",
+    "output_text.done",
+    "reasoning_text.delta",
+    "function_call_arguments.delta",
+    "function_call_arguments.done",
+    "output_text.annotation.added",
+]
+MEMBERS = ["item", "part", "annotation", "delta", "arguments", "output_index", "item_id", "content_index"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(MEMBERS), SHAPES)), max_size=6)
+)
+def test_events_of_any_shape_end_in_a_failure(events):
+    """Whatever an upstream has opened, and however: what comes is the error and the end."""
+    responses = Responses(Context("s1", 1700000000))
+    responses.encode(
+        Carried("response.output_item.added", b'{"output_index":0,"item":{"type":"message","content":7}}'),
+        b"",
+    )
+    for kind, members in events:
+        data = json.dumps({"output_index": 0, **members}).encode()
+        responses.encode(Carried(f"response.{kind}", data), b"")
+
+    *_, error, failed = documents(responses.fail(BROKEN, b""))
+    assert (error["type"], failed["type"]) == ("error", "response.failed")
