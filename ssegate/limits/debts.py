@@ -5,7 +5,8 @@ What a shared store is still to be told: of requests that have ended, and of wha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ssegate.limits.gcra import RateLimit
 from ssegate.limits.ground import Limit, Moment, State
@@ -14,6 +15,24 @@ from ssegate.limits.scripts import five
 from ssegate.limits.store import Actual, Hold, Verdict, corrections
 
 __all__ = ["Debt", "Unseen", "debts_of"]
+
+
+class Leak(NamedTuple):
+    """
+    What has leaked from a replica's share of a rate while it went alone.
+
+    The server's own bucket has leaked at the same time, for what had been taken before. Both together must
+    not leak faster than the whole rate, so the server puts back what leaked twice.
+    """
+
+    units: int
+    """Of what was taken alone, rounded up."""
+
+    before: int
+    """Of what the replica had taken before, which is the server's to forget; rounded down."""
+
+    ticks: int
+    """How long ago the first was taken alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +44,18 @@ class Debt:
     units: int
     mark: int | None = None
     lease: str | None = None
+    leak: Leak | None = None
 
     @property
     def may_be_paid_twice(self) -> bool:
         """Whether to tell it again where it is not known if it has arrived."""
-        return self.units > 0 or isinstance(self.limit, StreamLimit)
+        return self.units > 0 or self.leak is not None or isinstance(self.limit, StreamLimit)
 
     def args(self) -> list[str | int]:
         """Return it as ``settle.lua`` takes it."""
         last = self.lease if isinstance(self.limit, StreamLimit) else self.mark
+        if self.leak is not None:
+            last = ":".join(map(str, self.leak))
         return [*five(self.limit, self.units), "" if last is None else last]
 
 
@@ -45,16 +67,32 @@ class _Levels:
     share: Limit
     without: State
     level: State
+    since: Moment
+    taken: int
+    """Whole units."""
+
+    before: int = field(init=False)
+    """What ``without`` was at first."""
+
+    def __post_init__(self) -> None:
+        self.before = self.without.used
 
     def charge(self, units: int, now: Moment) -> None:
         self.share.advance(self.level, now)
         self.share.charge(self.level, units)
+        self.taken += units
 
-    def owed(self, now: Moment) -> int:
-        """Return how many whole units of it count still."""
+    def debt(self, key: str, now: Moment) -> Debt:
+        """Return as a debt how many whole units of it count still."""
         for state in (self.without, self.level):
             self.share.advance(state, now)
-        return max(0, -(-(self.level.used - self.without.used) // _step(self.share)))
+        step = _step(self.share)
+        owed = max(0, -(-(self.level.used - self.without.used) // step))
+        leak = None
+        if isinstance(self.limit, RateLimit) and owed < self.taken:
+            leaked_before = (self.before - self.without.used) // step
+            leak = Leak(self.taken - owed, leaked_before, now.steady - self.since.steady)
+        return Debt(key, self.limit, owed, leak=leak)
 
 
 def _step(limit: Limit) -> int:
@@ -81,11 +119,11 @@ class Unseen:
             return None
         of = share.bucket.limit
         without = State(max(0, state.used - share.units * _step(of)), state.at)
-        self._buckets[key] = _Levels(limit, of, without, replace(state))
+        self._buckets[key] = _Levels(limit, of, without, replace(state), now, share.units)
         if len(self._buckets) <= self._max_buckets:
             return None
         first = next(iter(self._buckets))
-        return _debt(first, self._buckets.pop(first), now)
+        return self._buckets.pop(first).debt(first, now)
 
     def correct(self, key: str, units: int, now: Moment) -> None:
         """A request that is noted here has used *units* more, or less."""
@@ -95,12 +133,8 @@ class Unseen:
     def debts(self, now: Moment) -> Iterator[Debt]:
         """Return what is owed, and forget it."""
         buckets, self._buckets = self._buckets, {}
-        debts = (_debt(key, levels, now) for key, levels in buckets.items())
-        return (debt for debt in debts if debt.units > 0)
-
-
-def _debt(key: str, levels: _Levels, now: Moment) -> Debt:
-    return Debt(key, levels.limit, levels.owed(now))
+        debts = (levels.debt(key, now) for key, levels in buckets.items())
+        return (debt for debt in debts if debt.units > 0 or debt.leak is not None)
 
 
 def debts_of(verdict: Verdict, actual: Actual, unseen: Unseen | None, now: Moment) -> list[Debt]:

@@ -40,7 +40,7 @@ from redis.exceptions import (
 
 from ssegate.limits.debts import Debt, Unseen, debts_of
 from ssegate.limits.gcra import RateLimit
-from ssegate.limits.ground import TICKS_PER_SECOND
+from ssegate.limits.ground import TICKS_PER_SECOND, Moment
 from ssegate.limits.leases import StreamLimit
 from ssegate.limits.memory import MAX_BUCKETS, MemoryStore, clock
 from ssegate.limits.scripts import PREFIX, REDIS_TIME, Script, five, verdict_of
@@ -89,7 +89,7 @@ class RedisStore:
     Args:
         failed: Told the operation (``take``, ``settle`` or ``beat``) whenever the server fails one.
         budget: Seconds that a request may wait for the server.
-        clock: Lua that sets ``now``; tests bring their own.
+        clock: Lua that sets ``now``; tests bring their own, and theirs for ``moment``, by which shares go.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class RedisStore:
         failed: Callable[[str], None] = lambda op: None,
         budget: float = BUDGET,
         clock: str = REDIS_TIME,
+        moment: Callable[[], Moment] = clock,
     ) -> None:
         self.is_up = False
         self.replicas, self.rank = 1, 0
@@ -107,7 +108,7 @@ class RedisStore:
         self._budget, self._client = budget, _client(url, budget)
         self._take, self._settle, self._beat = (Script(name, clock) for name in ("take", "settle", "beat"))
         self._name = secrets.token_hex(8)
-        self._local = MemoryStore()
+        self._local, self._moment = MemoryStore(moment), moment
         self._leases: dict[str, list[str]] = {}
         """Of this replica's open streams: the lease and its buckets."""
 
@@ -179,7 +180,7 @@ class RedisStore:
         if verdict.lease is not None:
             self._leases.pop(verdict.lease, None)
         unseen = self._unseen if verdict.outage == self._outage else None
-        self._owed += debts_of(verdict, actual, unseen, clock())
+        self._owed += debts_of(verdict, actual, unseen, self._moment())
         if verdict.mirror is not None:
             self._local.settle(verdict.mirror, actual)
         if self.is_up and self._owed:
@@ -221,7 +222,7 @@ class RedisStore:
         ]
 
     def _note_unseen(self, verdict: Verdict, taken: Verdict) -> None:
-        now = clock()
+        now = self._moment()
         for hold, share in zip(verdict.holds, taken.holds, strict=True):
             if not isinstance(limit := hold.bucket.limit, StreamLimit):
                 debt = self._unseen.take(hold.key, limit, share, self._local.state_of(share), now)
@@ -296,7 +297,7 @@ class RedisStore:
             await self._write()
 
     def _owe_unseen(self) -> None:
-        self._owed += self._unseen.debts(clock())
+        self._owed += self._unseen.debts(self._moment())
         self._outage += 1
 
     async def _beat_for(self, pairs: Sequence[tuple[str, str]]) -> None:

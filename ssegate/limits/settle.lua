@@ -1,13 +1,40 @@
 -- Puts right what was reserved, and gives back open streams.
--- KEYS: the buckets. ARGV: for each the five arguments of a bucket and then its mark, or, of streams, the lease.
+-- KEYS: the buckets. ARGV: for each the five arguments of a bucket and then its mark, or, of streams, the lease,
+-- or, of a rate that a replica has taken from alone, what has leaked of that: debts.Leak.
+
+local OUTAGE = '10000'   -- ms; longer than all replicas take to find the server back, shorter than two outages
+
+-- What has leaked twice: from the replica's share, and at the same time from this bucket, for what it had from
+-- before. The first replica that is back leaves a note of the level there was, the others take from the rest.
+local function leaked_twice(b, units, before, ticks)
+  local note = b.key .. ':outage'
+  local used, at, given = string.match(redis.call('GET', note) or '', '^(%d+):(%d+):(%d+)$')
+  if not used then
+    used, at = read(b.key)
+    given = 0
+  end
+  used, at, given = tonumber(used), tonumber(at), tonumber(given)
+  local function level(moment) return math.max(0, used - (moment - at) * b.amount) end
+  -- A level that others have written meanwhile was no higher before than a full bucket.
+  local then_ = math.min(level(now - ticks), math.max(used, b.burst * b.ticks))
+  local rest = math.max(0, then_ - level(now) - given - before * b.ticks)
+  local twice = math.min(units * b.ticks, rest)
+  given = given + before * b.ticks + twice
+  redis.call('SET', note, string.format('%.0f:%.0f:%.0f', used, at, given), 'PX', OUTAGE)
+  return twice
+end
 
 for i, key in ipairs(KEYS) do
   local at = 6 * i - 5
   local b = bucket(key, at)
+  local last = ARGV[at + 5]
+  local units, before, ticks = string.match(last, '^(%d+):(%d+):(%d+)$')
   if b.is_streams then
-    redis.call('ZREM', key, ARGV[at + 5])
+    redis.call('ZREM', key, last)
   else
+    local more = units and leaked_twice(b, tonumber(units), tonumber(before), tonumber(ticks)) or 0
     b.kind.advance(b)
-    b.kind.charge(b, b.units, tonumber(ARGV[at + 5]))
+    b.used = b.used + more
+    b.kind.charge(b, b.units, tonumber(last))
   end
 end

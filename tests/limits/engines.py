@@ -10,12 +10,12 @@ from ssegate.limits.ground import TICKS_PER_MS
 from ssegate.limits.redis import RedisStore
 from ssegate.limits.store import Actual
 
-__all__ = ["NOON", "Engine", "MemoryEngine", "RedisEngine"]
+__all__ = ["NOON", "REDIS_CLOCK", "Engine", "MemoryEngine", "RedisEngine"]
 
 NOON = 1_800_014_400_000 * TICKS_PER_MS
 """2027-01-15 12:00:00 UTC, in ticks."""
 
-_CLOCK = "local now = tonumber(redis.call('GET', 'test:clock'))\n"
+REDIS_CLOCK = "local now = tonumber(redis.call('GET', 'test:clock'))\n"
 
 
 class Engine:
@@ -59,7 +59,7 @@ class RedisEngine(Engine):
     def __init__(self, server: RedisServer, now: int = NOON) -> None:
         super().__init__(now)
         self._client: redis.Redis = server.client()
-        self.store = RedisStore(server.url, clock=_CLOCK, budget=10)
+        self.store = RedisStore(server.url, clock=REDIS_CLOCK, budget=10)
 
     def move(self, ticks: int) -> None:
         super().move(ticks)
