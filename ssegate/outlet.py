@@ -69,6 +69,8 @@ class Outlet:
             # Only a write or this takes the head out of aiohttp's buffer.
             assert answer._payload_writer is not None
             answer._payload_writer.send_headers()
+        # They would be a kilobyte for as long as the stream runs.
+        answer.headers.clear()
 
     def write(self, events: bytes) -> None:
         """Write whole events now, or keep them for the head."""

@@ -197,6 +197,7 @@ class Relay:
         if not (self._outlet.is_open or self._outlet.gone):
             is_held = self._outlet.is_full
             await self._outlet.send_head(self._head())
+            self._terms.head.clear()
             if is_held and not self._outlet.paused:
                 self._inlet.resume()
             self._arm()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from typing import Protocol
 
 from aiohttp import ClientResponse
@@ -57,6 +58,9 @@ class _Hook(TimerNoop):
         self.ended_line = False
         """The parser's last bytes ended a line: no part of a chunk's size waits in it."""
 
+
+_NOWHERE: deque[bytes] = deque(maxlen=0)
+"""The buffer of every tapped reader: an empty one of its own is 760 bytes."""
 
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
@@ -184,6 +188,7 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
     # Not read_nowait(): it has the parser go on, into the very buffer that nobody looks at again.
     buffered = left_in(reader)
     hook = reader._timer = _Hook(sink)
+    reader._buffer = _NOWHERE
     reader.__class__ = _Tap
     # The reader holds its upstream back when its buffer is full; now the sink alone does.
     protocol = reader._protocol
@@ -246,4 +251,5 @@ def detach(response: ClientResponse) -> None:
     if type(reader) is _Tap:
         _unhook(reader)
         reader._timer = TimerNoop()  # type: ignore[assignment]
+        reader._buffer = deque()
         reader.__class__ = StreamReader  # type: ignore[assignment]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "NO_CHOICES",
     "Carried",
     "Citation",
     "Delta",
@@ -31,6 +32,9 @@ __all__ = [
     "ToolCall",
     "Usage",
 ]
+
+NO_CHOICES: frozenset[int] = frozenset()
+"""One for all streams: Python makes 216 bytes anew each time it is asked for an empty one."""
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other", "cancelled"]
 

@@ -12,7 +12,18 @@ from dataclasses import replace
 from typing import cast
 
 from ssegate.wire.errors import WireError
-from ssegate.wire.events import Delta, End, Event, Failure, Finish, Reasoning, Refusal, Text, ToolCall
+from ssegate.wire.events import (
+    NO_CHOICES,
+    Delta,
+    End,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+)
 
 __all__ = ["Mender"]
 
@@ -120,7 +131,7 @@ class _Calls:
 
     def __init__(self, stream_id: str) -> None:
         self._stream_id = stream_id
-        self._choices: frozenset[int] = frozenset()
+        self._choices = NO_CHOICES
         """The choices that made a call."""
 
         self._empty: dict[tuple[int, int], None] = {}

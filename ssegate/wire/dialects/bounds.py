@@ -24,6 +24,9 @@ LONGEST_NAME = 1024
 """Characters of an id or a model's name; a longer one counts as not sent."""
 
 
+_NONE: frozenset[int] = frozenset()
+
+
 class Bounds:
     """What is left to one stream."""
 
@@ -62,7 +65,7 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._hashes: frozenset[int] = frozenset()
+        self._hashes = _NONE
 
     def add(self, thing: object) -> bool:
         """Return whether *thing* is new, as far as anybody remembers."""
