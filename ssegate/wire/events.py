@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
-    "NO_CHOICES",
+    "EMPTY",
     "Carried",
     "Citation",
     "Delta",
@@ -33,7 +33,7 @@ __all__ = [
     "Usage",
 ]
 
-NO_CHOICES: frozenset[int] = frozenset()
+EMPTY: frozenset[int] = frozenset()
 """One for all streams: Python makes 216 bytes anew each time it is asked for an empty one."""
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other", "cancelled"]

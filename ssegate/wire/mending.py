@@ -13,7 +13,7 @@ from typing import cast
 
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import (
-    NO_CHOICES,
+    EMPTY,
     Delta,
     End,
     Event,
@@ -131,7 +131,7 @@ class _Calls:
 
     def __init__(self, stream_id: str) -> None:
         self._stream_id = stream_id
-        self._choices = NO_CHOICES
+        self._choices = EMPTY
         """The choices that made a call."""
 
         self._empty: dict[tuple[int, int], None] = {}

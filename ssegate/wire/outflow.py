@@ -26,6 +26,9 @@ from ssegate.wire.stats import Stats
 
 __all__ = ["Outflow"]
 
+_MOST_WAITING = 16 << 10
+"""Bytes of frames that wait for the end; it is one or two of them, unless somebody floods."""
+
 
 class Outflow:
     """
@@ -91,6 +94,8 @@ class Outflow:
     def wait_for_end(self, carried: Carried, now: float) -> None:
         """Keep a frame that may be the last one, so that the final metadata can ride on it."""
         self.flush(now)
+        if sum(len(frame.head) + len(frame.body) for frame in self._last) > _MOST_WAITING:
+            self.release(b"")
         self._last.append(carried)
 
     def release(self, metadata: bytes) -> bool:

@@ -26,7 +26,7 @@ from ssegate.wire.clocks import Clocks
 from ssegate.wire.description import Description
 from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
-    NO_CHOICES,
+    EMPTY,
     Carried,
     Citation,
     End,
@@ -159,7 +159,7 @@ class Pipeline:
         self._is_paused = False
         self._characters: defaultdict[int, int] = defaultdict(int)  # of text, by choice
         self._begun_choices: set[int] = set()
-        self._finished_choices = self._cited_choices = NO_CHOICES
+        self._finished_choices = self._cited_choices = EMPTY
         self._finish_until: float | None = None
         self._has_begun = False
         self._has_ended = False

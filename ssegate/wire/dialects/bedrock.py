@@ -79,7 +79,8 @@ class Bedrock(JSONDialect[Payload]):
 
     def carry(self, frame: Frame) -> Carried | None:
         """Return the frame as it came, unless it is an error or a complete answer, which has no name."""
-        return super().carry(frame) if frame.event else None
+        carried = super().carry(frame)
+        return carried if frame.event else None
 
 
 def _failure(name: str, data: bytes) -> Failure:

@@ -8,6 +8,7 @@ opening them for ever. No answer has nearly as many as are allowed here.
 from __future__ import annotations
 
 from ssegate.wire.errors import WireError
+from ssegate.wire.events import EMPTY
 
 __all__ = ["LONGEST_NAME", "PIECE", "Bounds", "Seen"]
 
@@ -22,9 +23,6 @@ PIECE = 64
 
 LONGEST_NAME = 1024
 """Characters of an id or a model's name; a longer one counts as not sent."""
-
-
-_NONE: frozenset[int] = frozenset()
 
 
 class Bounds:
@@ -65,7 +63,7 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._hashes = _NONE
+        self._hashes = EMPTY
 
     def add(self, thing: object) -> bool:
         """Return whether *thing* is new, as far as anybody remembers."""

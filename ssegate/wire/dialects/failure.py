@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ssegate.wire.dialects.payload import UNREADABLE, compact, loads
+from ssegate.wire.dialects.payload import compact, loads
 from ssegate.wire.dialects.surrogates import whole
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Failure
@@ -21,7 +21,12 @@ SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?s", re.ASCII)
 """A duration as protobuf writes it in JSON."""
 
 LONGEST_READ = 64 * 1024
-"""Bytes of an error that are read whatever its shape is: as Python's objects it takes fifty times as much."""
+"""
+Bytes of an error that are read, its strings cut to what is passed on: as Python's objects it takes fifty
+times as much. A longer one is quoted.
+"""
+
+LONG_STRING = re.compile(rb'("(?:[^"\\]|\\.){0,%d}+)(?:[^"\\]|\\.)*+(")' % MAX_MESSAGE, re.DOTALL)
 
 FALLBACK = "the upstream reported an error"
 
@@ -30,31 +35,14 @@ FAILED = ("response", "interaction", "delta")
 """Objects that hold an error when they have failed."""
 
 
-class _Said(msgspec.Struct, omit_defaults=True):
-    """The usual members of an error."""
-
-    message: str | None = None
-    detail: str | None = None
-    type: str | None = None
-    code: str | int | None = None
-    status: str | int | None = None
-    param: str | None = None
-
-
-class _Document(_Said, omit_defaults=True):
-    """A document that is an error or holds one."""
-
-    error: _Said | str | None = None
-    response: _Document | None = None
-
-
-_LONG = msgspec.json.Decoder(_Document)
-
-
 def failure_in(data: bytes, fallback: str = FALLBACK) -> Failure:
     """Return the failure that *data* reports, as JSON or as text."""
+    if len(data) > LONGEST_READ:
+        data = LONG_STRING.sub(rb"\1\2", data)  # most likely it repeats a long prompt
     try:
-        document = loads(data) if len(data) <= LONGEST_READ else _long(data)
+        if len(data) > LONGEST_READ:
+            raise WireError("the upstream sent an error that is no message")
+        document = loads(data)
     except WireError:
         document = data[:LONGEST_READ].decode(errors="replace").strip()
     return read_failure(document, fallback)
@@ -63,19 +51,6 @@ def failure_in(data: bytes, fallback: str = FALLBACK) -> Failure:
 def failure_of(error: msgspec.Raw, fallback: str = FALLBACK) -> Failure:
     """Return the failure that the member *error* of a document reports."""
     return failure_in(b'{"error":%b}' % (bytes(error) or b"null"), fallback)
-
-
-def _long(data: bytes) -> Any:
-    """
-    Return what a long document has of the usual members; most likely it repeats a long prompt.
-
-    Raises:
-        WireError: They are of other types.
-    """
-    try:
-        return msgspec.to_builtins(_LONG.decode(data))
-    except UNREADABLE as exc:
-        raise WireError("the upstream sent an error of another shape") from exc
 
 
 def read_failure(document: Any, fallback: str = FALLBACK) -> Failure:

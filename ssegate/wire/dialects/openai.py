@@ -22,7 +22,7 @@ from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import ToolCalls
 from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import (
-    NO_CHOICES,
+    EMPTY,
     Carried,
     Citation,
     End,
@@ -55,7 +55,7 @@ class OpenAI(JSONDialect[Chunk]):
         super().__init__()
         self._bounds = Bounds()
         self._calls: dict[int, ToolCalls] = {}
-        self._finished = NO_CHOICES
+        self._finished = EMPTY
         self._cited = Seen()
         self._has_deltas = False  # a message that comes after them repeats them (Perplexity)
 

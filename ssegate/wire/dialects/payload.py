@@ -41,7 +41,7 @@ _fields = cache(msgspec.structs.fields)
 NOTHING = msgspec.Raw()
 """The default of a field whose value is kept as it was written; ``null`` is another."""
 
-_LONGEST_EMPTY = 16
+_LONGEST_EMPTY = 64
 """Bytes; what is longer is taken for something."""
 
 _NULL = msgspec.Raw(b"null")
@@ -162,7 +162,7 @@ def argument_text(value: msgspec.Raw) -> str:
     text = bytes(value)
     if text.startswith(b'"'):
         return str(loads(text))
-    with suppress(msgspec.DecodeError):  # NaN and its like
+    with suppress(msgspec.DecodeError, RecursionError):  # NaN and its like, or nested too deeply
         text = msgspec.json.format(text, indent=-1)
     return text.decode(errors="replace")
 

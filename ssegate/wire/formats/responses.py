@@ -37,6 +37,10 @@ _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_
 """Any other reason is a response that is complete."""
 
 
+_ENDLESS = 1 << 53
+"""No event has a number as large: JavaScript could not tell it from the next."""
+
+
 class _Numbered(msgspec.Struct):
     sequence_number: int | None = None
 
@@ -164,7 +168,7 @@ class Responses:
         if carried is not None:
             with suppress(*UNREADABLE):
                 last = _decode(carried.payload).sequence_number
-                self._number = self._number if last is None else last + 1
+                self._number = last + 1 if last is not None and abs(last) < _ENDLESS else self._number
         return self._number
 
     def _response(self, status: str, members: dict[str, Any] | None = None) -> dict[str, Any]:
