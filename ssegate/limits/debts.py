@@ -88,10 +88,10 @@ class _Levels:
             self.share.advance(state, now)
         step = _step(self.share)
         owed = max(0, -(-(self.level.used - self.without.used) // step))
-        leak = None
-        if isinstance(self.limit, RateLimit) and owed < self.taken:
-            leaked_before = (self.before - self.without.used) // step
-            leak = Leak(self.taken - owed, leaked_before, now.steady - self.since.steady)
+        if not isinstance(self.limit, RateLimit):
+            return Debt(key, self.limit, owed)
+        leaked_before = (self.before - self.without.used) // step
+        leak = Leak(max(0, self.taken - owed), leaked_before, now.steady - self.since.steady)
         return Debt(key, self.limit, owed, leak=leak)
 
 
@@ -134,7 +134,7 @@ class Unseen:
         """Return what is owed, and forget it."""
         buckets, self._buckets = self._buckets, {}
         debts = (levels.debt(key, now) for key, levels in buckets.items())
-        return (debt for debt in debts if debt.units > 0 or debt.leak is not None)
+        return (debt for debt in debts if debt.units > 0 or (debt.leak is not None and debt.leak.units > 0))
 
 
 def debts_of(verdict: Verdict, actual: Actual, unseen: Unseen | None, now: Moment) -> list[Debt]:

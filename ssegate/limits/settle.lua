@@ -5,7 +5,8 @@
 local OUTAGE = '10000'   -- ms; longer than all replicas take to find the server back, shorter than two outages
 
 -- What has leaked twice: from the replica's share, and at the same time from this bucket, for what it had from
--- before. The first replica that is back leaves a note of the level there was, the others take from the rest.
+-- before. The first replica that is back leaves a note of the level there was, the others go by it: what they
+-- tell themselves must not look like it.
 local function leaked_twice(b, units, before, ticks)
   local note = b.key .. ':outage'
   local used, at, given = string.match(redis.call('GET', note) or '', '^(%d+):(%d+):(%d+)$')
@@ -15,7 +16,7 @@ local function leaked_twice(b, units, before, ticks)
   end
   used, at, given = tonumber(used), tonumber(at), tonumber(given)
   local function level(moment) return math.max(0, used - (moment - at) * b.amount) end
-  -- A level that others have written meanwhile was no higher before than a full bucket.
+  -- What replicas that never lost the server have written meanwhile stood at a full bucket before, at the most.
   local then_ = math.min(level(now - ticks), math.max(used, b.burst * b.ticks))
   local rest = math.max(0, then_ - level(now) - given - before * b.ticks)
   local twice = math.min(units * b.ticks, rest)

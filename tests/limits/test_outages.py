@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import permutations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from realredis import RedisServer
@@ -130,6 +132,19 @@ async def test_what_leaks_in_two_places_is_put_back(redis_server: RedisServer):
 
         told, exact = fleet.units
         assert exact <= told <= exact + 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_the_order_in_which_they_come_back_changes_nothing(redis_server: RedisServer, order):
+    """Nor do those that have nothing to put back hide from the others what there was."""
+    async with Fleet(redis_server, 3) as fleet:
+        assert await fleet.take(0, 60)
+        fleet.fail()
+        await fleet.play([(0.0, 1, 20), (20.0, 2, 20)])
+        await fleet.come_back(list(order))
+
+        told, exact = fleet.units
+        assert exact == 80 and exact <= told <= exact + 3
 
 
 async def test_an_idle_limit_is_not_made_fuller(redis_server: RedisServer):
