@@ -312,14 +312,23 @@ def _add_bare(answer: Answer, name: str, data: str) -> None:
         answer.first.text += data
 
 
+BROKEN_OFF = {"type": "input_json_delta", "partial_json": "{"}
+
+
 def anthropic(body: bytes) -> Answer:
     """Read Messages events: what its SDK adds up."""
     answer, stopped = Answer(), False
     calls: dict[int, dict[str, str]] = {}
     message, opened = answer.first, {}
     for block in blocks(body):
-        assert not stopped and answer.error is None, "nothing follows the end"
         said = loads(block["data"])
+        assert not stopped, "nothing follows the end"
+        if answer.error is not None:  # but what closes a call that broke off
+            assert said["type"] in ("content_block_delta", "content_block_stop")
+            assert opened[said["index"]] == "tool_use" and said.get("delta", BROKEN_OFF) == BROKEN_OFF
+            if said["type"] == "content_block_stop":
+                del opened[said["index"]]
+            continue
         assert block["event"] == said["type"]
         if said["type"] == "content_block_start":
             opened[said["index"]] = said["content_block"]["type"]
@@ -516,8 +525,11 @@ def responses(body: bytes) -> Answer:
             assert said["type"] == f"response.{said['response']['status']}"
             assert (step == "failed") is (answer.error is not None)
         elif said["type"] == "error":
-            assert said["error"]["message"] == said["message"] and at == len(events) - 2
+            assert said["error"]["message"] == said["message"] and answer.error is None
             answer.error = said["error"]
+        elif answer.error is not None:  # what closes a call that broke off
+            assert name in ("response.function_call_arguments", "response.output_item")
+            assert said.get("delta", "{") == "{"
         else:
             _add_item(answer, calls, name, step, said)
     if answer.error is not None:

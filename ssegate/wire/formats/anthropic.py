@@ -25,7 +25,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats.encoding import SSE, encoded, read_back, with_key
+from ssegate.wire.formats.encoding import BRACE, SSE, encoded, read_back, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.seams import Context
 
@@ -65,8 +65,6 @@ class Anthropic:
         """Type of the open block, and which tool call it is."""
 
         self._index = -1
-        self._is_empty = True
-        """Nothing of the open block has come yet."""
 
     def encode(self, event: Event | Carried, metadata: bytes) -> list[bytes]:
         """Return the events that say *event*, with those that open and close its block."""
@@ -98,15 +96,15 @@ class Anthropic:
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """
-        Return what closes the open block, and the error, which without its name SDKs overlook.
+        Return the error, which without its name SDKs overlook, and what closes the open block.
 
-        A call that broke off before its arguments gets a brace: closed without any, it would look like one
-        that has none, and some clients would make it. Of arguments that broke off nobody can make a call.
+        A call is closed after the error only, and with a brace too many: SDKs stop at the error, as they
+        would hand on half of its arguments, and whoever reads on finds no JSON that a call could be made of.
         """
-        is_bare = self._block is not None and self._block[0] == "tool_use" and self._is_empty
-        brace = [self._delta({"type": "input_json_delta", "partial_json": "{"})] if is_bare else []
         error = b"event: error\ndata: %b\n\n" % encoded(stream_error("anthropic", failure))
-        return [*brace, *self._close(), error]
+        if self._block is None or self._block[0] != "tool_use":
+            return [*self._close(), error]
+        return [error, self._delta({"type": "input_json_delta", "partial_json": BRACE}), *self._close()]
 
     def _carry(self, carried: Carried, metadata: bytes) -> bytes:
         self._has_carried = True
@@ -114,8 +112,6 @@ class Anthropic:
         self._has_stopped = self._has_stopped or carried.event in ("message_stop", "completion")
         if carried.event.startswith("content_block_st"):  # start or stop
             self._note_block(carried)
-        elif carried.count:
-            self._is_empty = False
         data = carried.payload
         if carried.event == "message_delta":
             data = with_key(data, b"ssegate", metadata)
@@ -126,9 +122,8 @@ class Anthropic:
         self._block = None
         if carried.event == "content_block_start":
             match read_back(carried):
-                case {"index": int(index), "content_block": {"type": str(kind)} as block}:
+                case {"index": int(index), "content_block": {"type": str(kind)}}:
                     self._block, self._index = (kind, 0), index
-                    self._is_empty = not block.get("input")
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:
@@ -151,7 +146,7 @@ class Anthropic:
         if block == self._block:
             return []
         opening = [*self._begin(), *self._close()]
-        self._block, self._is_empty = block, True
+        self._block = block
         self._index += 1
         start = {"type": "content_block_start", "index": self._index, "content_block": content}
         return [*opening, _event(start)]
@@ -168,7 +163,6 @@ class Anthropic:
             block = ("tool_use", event.index)
             out = self._open(block, {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
         if event.arguments:
-            self._is_empty = False
             out.append(self._delta({"type": "input_json_delta", "partial_json": event.arguments}))
         return out
 

@@ -17,7 +17,18 @@ import msgspec
 
 from ssegate.wire.events import Carried
 
-__all__ = ["DONE", "SSE", "compact", "encoded", "quoted", "read_back", "sse_event", "utf8", "with_key"]
+__all__ = [
+    "BRACE",
+    "DONE",
+    "SSE",
+    "compact",
+    "encoded",
+    "quoted",
+    "read_back",
+    "sse_event",
+    "utf8",
+    "with_key",
+]
 
 SSE = "text/event-stream; charset=utf-8"
 """The content type of every SSE format; another charset makes EventSource fail for good."""
@@ -25,6 +36,13 @@ SSE = "text/event-stream; charset=utf-8"
 _LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
 
 DONE = b"data: [DONE]\n\n"
+
+BRACE = "{"
+"""
+What ends the arguments of a call that broke off, where that must be closed: behind it they are no JSON, nor
+are they any more a part of it, so no client makes the call. Without it one that broke off before its
+arguments would look like one that has none.
+"""
 
 # msgspec.json.encode() of a token: 0.03 µs, either way; a kept encoder spares a global look-up.
 _encode = msgspec.json.Encoder().encode

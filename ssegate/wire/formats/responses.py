@@ -115,8 +115,9 @@ class Responses:
 
     def fail(self, failure: Failure, metadata: bytes) -> list[bytes]:
         """
-        Return what closes the items that are open, the error, and the response as failed by it.
+        Return what closes the texts that are open, the error, and the response as failed by it.
 
+        Calls are closed after the error only: SDKs stop there, and hand on no half of any arguments.
         Some clients know one of the last two, some the other. The error's members stand twice in it, because
         half of the clients read them where the documentation puts them, half where OpenAI does.
         """
@@ -124,10 +125,12 @@ class Responses:
         error["code"] = str(error["code"])
         flat = {name: error[name] for name in ("code", "message", "param")}
         failed = {"error": {"code": error["code"], "message": error["message"]}}
-        closing = [*self._carried.close(), *self._output.close("incomplete")]
+        texts, calls = self._carried.close(calls=False), self._carried.close(calls=True)
+        (calls if self._output.has_open_calls else texts).extend(self._output.close("incomplete"))
         return [
-            *(self._own(kind, members) for kind, members in closing),
+            *(self._own(kind, members) for kind, members in texts),
             self._own("error", {**flat, "error": error}),
+            *(self._own(kind, members) for kind, members in calls),
             self._own("response.failed", {"response": self._response("failed", failed)}, metadata),
         ]
 

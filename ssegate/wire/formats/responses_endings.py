@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssegate.wire.dialects.surrogates import whole
-from ssegate.wire.formats.responses_kinds import ARGUMENTS, BRACE, KINDS, Kind, Told
+from ssegate.wire.formats.encoding import BRACE
+from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Kind, Told
 
 __all__ = ["ITEM", "Key", "Part", "endings", "place_of"]
 
@@ -31,6 +32,9 @@ class Part:
 
     place: dict[str, Any]
     """The members that every event of it has."""
+
+    key: bytes = b""
+    """What its last delta had in common with the one before."""
 
     text: bytearray = field(default_factory=bytearray)
     """What it has said, as the inside of a JSON string."""
@@ -68,13 +72,9 @@ def endings(key: Key, item: dict[str, Any], parts: list[tuple[str, Part]]) -> It
 
 
 def _end_call(said: Part, item: dict[str, Any]) -> Iterator[Told]:
-    given = item.get("arguments")
-    arguments = _text(said) or (given if isinstance(given, str) else "")
-    if not arguments:
-        arguments = BRACE
-        yield f"{ARGUMENTS}.delta", {**said.place, "delta": arguments}
-    item["arguments"] = arguments
+    item["arguments"] = arguments = _text(said) + ("" if said.is_told else BRACE)
     if not said.is_told:
+        yield f"{ARGUMENTS}.delta", {**said.place, "delta": BRACE}
         yield f"{ARGUMENTS}.done", {**said.place, "arguments": arguments}
 
 

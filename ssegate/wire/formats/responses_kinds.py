@@ -11,18 +11,12 @@ from typing import Any
 
 from ssegate.wire.events import Reasoning, Refusal, Text
 
-__all__ = ["ARGUMENTS", "BRACE", "KINDS", "OF_EVENT", "Kind", "Told"]
+__all__ = ["ARGUMENTS", "KINDS", "OF_EVENT", "Kind", "Told"]
 
 Told = tuple[str, dict[str, Any]]
 """The type of an event, and its members."""
 
 ARGUMENTS = "response.function_call_arguments"
-
-BRACE = "{"
-"""
-The arguments of a call that broke off before them. Without any it would look like a call that has none, and
-some clients make whatever is done, in whatever status; of a single brace they cannot.
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,12 @@ from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Told
 __all__ = ["OpenItems"]
 
 _MOST = 128 << 10
-"""Bytes that are kept of open items; a longer one is ended by the response's own end alone."""
+"""Bytes that are kept of open items; where there is more, they are ended by the response's own end alone."""
+
+_LONGEST_KEY = 1024
+
+_OBJECT = 1024
+"""Bytes that Python takes beside those of an item, a part or an annotation."""
 
 _ANNOTATION = "response.output_text.annotation.added"
 
@@ -37,6 +42,8 @@ class _Said(msgspec.Struct, gc=False):
     content_index: int | None = None
     summary_index: int | None = None
     delta: str | None = None
+    text: str | None = None
+    refusal: str | None = None
     arguments: str | None = None
     item: msgspec.Raw = NOTHING
     part: msgspec.Raw = NOTHING
@@ -78,12 +85,14 @@ class OpenItems:
             except (WireError, *UNREADABLE):
                 self._forget()  # what is not known to the last letter is not repeated
 
-    def close(self) -> list[Told]:
-        """Return what ends the items that are open, in their order."""
+    def close(self, *, calls: bool) -> list[Told]:
+        """Return what ends the calls that are open, or all else that is, in their order."""
         told: list[Told] = []
         for key, item in self._items.items():
             with suppress(ValueError, RecursionError):  # an item that no client can read either
-                told += endings(key, json.loads(item), self._of(key))
+                opened = json.loads(item)
+                if (opened.get("type") == "function_call") is calls:
+                    told += endings(key, opened, self._of(key))
         return told
 
     def _of(self, key: Key) -> list[tuple[str, Part]]:
@@ -99,17 +108,15 @@ class OpenItems:
             return
         elif step == "delta" and (name in KINDS or name == ARGUMENTS):
             self._grow(carried, said, self._part(name, said))
-        elif name in KINDS:
-            self._part(name, said).is_told = True
-        elif name == ARGUMENTS and said.arguments is not None:
+        elif step == "done" and (name in KINDS or name == ARGUMENTS):
             part = self._part(name, said)
             part.is_told = True
             if not part.text:
-                self._add(part, _inside(said.arguments))
-        elif carried.event == _ANNOTATION:
+                self._add(part, _inside(said.text or said.refusal or said.arguments or ""))
+        elif carried.event == _ANNOTATION and is_given(said.annotation):
             part = self._part("response.output_text", said)
             part.annotations.append(bytes(said.annotation))
-            self._keep(len(said.annotation))
+            self._keep(_OBJECT + len(said.annotation))
         elif is_given(said.part):
             self._note_part(step, said)
 
@@ -120,9 +127,11 @@ class OpenItems:
         key = id if said.key is None else said.key
         if step == "added":
             self._items[key] = bytes(said.item)
-            self._keep(len(said.item))
+            self._keep(_OBJECT + len(said.item))
         else:
             self._items.pop(key, None)
+            for place in [place for place in self._parts if place[0] == key]:
+                self._growing.pop(self._parts.pop(place).key, None)
             if not self._items:
                 self._forget()
 
@@ -136,9 +145,13 @@ class OpenItems:
                 self._keep(len(said.part))
 
     def _grow(self, carried: Carried, said: _Said, part: Part) -> None:
-        if carried.key is not None:
+        is_steady = carried.key is not None and len(carried.key) <= _LONGEST_KEY
+        if is_steady and carried.key is not None:
+            # One a part: where every delta has other members, none of them comes again.
+            self._growing.pop(part.key, None)
+            part.key = carried.key
             self._growing[carried.key] = part.text
-        self._add(part, _inside(said.delta or "") if carried.key is None else carried.body)
+        self._add(part, carried.body if is_steady else _inside(said.delta or ""))
 
     def _add(self, part: Part, piece: bytes) -> None:
         part.text += piece
@@ -150,8 +163,9 @@ class OpenItems:
         where = (said.key, name, index)
         if where not in self._parts:
             place = {"item_id": said.item_id, **place_of(said.key)} | ({kind.index: index} if kind else {})
-            self._parts[where] = Part(place)
-            self._size += 512
+            part = self._parts[where] = Part(place)
+            self._keep(_OBJECT + len(said.item_id or ""))
+            return part
         return self._parts[where]
 
     def _keep(self, size: int) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ssegate.wire.events import Citation, Event, Reasoning, Refusal, Text, ToolCall
-from ssegate.wire.formats.responses_kinds import ARGUMENTS, BRACE, OF_EVENT, Kind, Told
+from ssegate.wire.formats.encoding import BRACE
+from ssegate.wire.formats.responses_kinds import ARGUMENTS, OF_EVENT, Kind, Told
 
 __all__ = ["Output"]
 
@@ -62,6 +63,11 @@ class Output:
             case Citation(choice=0) if event.url is not None:
                 return self._cite(event)
         return []
+
+    @property
+    def has_open_calls(self) -> bool:
+        """Whether what is open is a call."""
+        return bool(self._open) and self._open[0].kind is None
 
     def close(self, status: str = "completed") -> list[Told]:
         """Return what ends the items that are open, in *status*: ``incomplete`` where they broke off."""
@@ -123,9 +129,9 @@ class Output:
         whole = "".join(at.pieces)
         done: list[Told] = []
         if at.kind is None:
-            if status == "incomplete" and not whole:
-                whole = BRACE
-                done.append((f"{ARGUMENTS}.delta", {**at.place, "delta": whole}))
+            if status == "incomplete":
+                whole += BRACE
+                done.append((f"{ARGUMENTS}.delta", {**at.place, "delta": BRACE}))
             at.item["arguments"] = whole
             done.append((f"{ARGUMENTS}.done", {**at.place, "arguments": whole}))
         else:

@@ -127,20 +127,14 @@ def opening(kind, index=3, **more):
 
 
 GROWN = Carried("content_block_delta", b"{}", count=1)
-UNGROWN = Carried("content_block_delta", b'{"delta":{"partial_json":""}}')
 
 
-def closed_by_failure(messages):
-    """Return the number of the block that a failure closes, None if none is open; the error comes last."""
-    *closing, last = blocks(messages.fail(Failure("idle_timeout", "m"), b""))
-    assert last["event"] == "error"
-    said = [json.loads(block["data"]) for block in closing]
-    *braces, stop = said or [None]
-    for brace in braces:
-        delta = {"type": "input_json_delta", "partial_json": "{"}
-        assert brace == {"type": "content_block_delta", "index": stop["index"], "delta": delta}
-    assert stop is None or stop == {"type": "content_block_stop", "index": stop["index"]}
-    return stop and stop["index"], bool(braces)
+def failed(*opened):
+    """What a failure adds to a stream in which this has come."""
+    messages = Anthropic(CONTEXT)
+    for event in opened:
+        messages.encode(event, b"")
+    return [json.loads(block["data"]) for block in blocks(messages.fail(Failure("idle_timeout", "m"), b""))]
 
 
 @pytest.mark.parametrize(
@@ -149,42 +143,42 @@ def closed_by_failure(messages):
         ([opening("text")], 3),
         ([opening("thinking"), GROWN], 3),
         ([opening("text"), Carried("content_block_stop", b"{}")], None),
-        ([opening("tool_use", input={}), UNGROWN, GROWN], 3),
-        ([opening("tool_use", input={"a": 1})], 3),
         ([opening("server_tool_use")], 3),
         ([Carried("content_block_start", b'{"index":0}')], None),
         ([Carried("content_block_start", b"{")], None),
         ([Text("a")], 0),
         ([Text("a"), Reasoning("b")], 1),
-        ([Text("a"), ToolCall(0, "", "t", "f"), ToolCall(0, "{")], 1),
     ],
 )
 def test_a_failure_closes_the_open_block(opened, closed):
-    """Texts, thoughts and calls."""
-    messages = Anthropic(CONTEXT)
-    for event in opened:
-        messages.encode(event, b"")
+    """Before it is told; the error comes last."""
+    *closing, error = failed(*opened)
 
-    assert closed_by_failure(messages) == (closed, False)
+    assert error["type"] == "error"
+    assert closing == ([] if closed is None else [{"type": "content_block_stop", "index": closed}])
 
 
 @pytest.mark.parametrize(
-    "opened",
+    ("opened", "index"),
     [
-        [opening("tool_use", input={})],
-        [opening("text"), GROWN, Carried("content_block_stop", b"{}"), opening("tool_use"), UNGROWN],
-        [Text("a"), ToolCall(0, "", "t", "f")],
-        [ToolCall(0, "{}", "t", "f"), ToolCall(1, "", "u", "g")],
+        ([opening("tool_use", input={})], 3),
+        ([opening("tool_use", input={"a": 1})], 3),
+        ([opening("tool_use"), GROWN], 3),
+        ([Text("a"), ToolCall(0, "", "t", "f")], 1),
+        ([ToolCall(0, "{}", "t", "f"), ToolCall(1, '{"a', "u", "g")], 1),
     ],
 )
-def test_a_call_that_broke_off_is_none_without_arguments(opened):
-    """Some clients make a call when its block is closed; of a single brace they cannot."""
-    messages = Anthropic(CONTEXT)
-    for event in opened:
-        messages.encode(event, b"")
+def test_a_call_that_broke_off_is_closed_so_that_nobody_makes_it(opened, index):
+    """After the error, where every SDK has stopped reading; its arguments are no JSON now."""
+    error, brace, stop = failed(*opened)
 
-    number, has_brace = closed_by_failure(messages)
-    assert number is not None and has_brace
+    assert error["type"] == "error"
+    assert brace == {
+        "type": "content_block_delta",
+        "index": index,
+        "delta": {"type": "input_json_delta", "partial_json": "{"},
+    }
+    assert stop == {"type": "content_block_stop", "index": index}
 
 
 def test_silence_is_filled_with_pings():

@@ -1,6 +1,7 @@
 """What a failure closes in a Responses stream."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -54,10 +55,18 @@ class Answer:
     def fail(self, *, is_read=True):
         """Break off; return what that adds, but for the failure itself, and have the whole read."""
         told = self.format.fail(BROKEN, b"")
-        *closing, error, failed = documents(told)
-        assert (error["type"], failed["type"]) == ("error", "response.failed")
-        numbers = [said.pop("sequence_number") for said in [*closing, error, failed]]
+        *closing, failed = documents(told)
+        assert failed["type"] == "response.failed"
+        numbers = [said.pop("sequence_number") for said in [*closing, failed]]
         assert numbers == list(range(self.number, self.number + len(numbers)))
+        (at,) = [at for at, said in enumerate(closing) if said["type"] == "error"]
+        del closing[at]
+        calls = [
+            "function_call" in said["type"] or said.get("item", {}).get("call_id") == "c" for said in closing
+        ]
+        assert calls == [place >= at for place in range(len(calls))], (
+            "calls are closed after the error, all else before"
+        )
         if is_read:
             reading_back.responses(b"".join([*self.out, *told]))
         return closing
@@ -168,37 +177,31 @@ def test_a_refusal_that_broke_off():
     assert item["item"]["content"] == [part["part"]] == [{"type": "refusal", "refusal": "no"}]
 
 
-@pytest.mark.parametrize(
-    ("opened", "pieces", "arguments", "has_brace"),
-    [
-        (CALL, ['{"a', '": 1'], '{"a": 1', False),
-        (CALL, [], "{", True),
-        (CALL | {"arguments": '{"a":1}'}, [], '{"a":1}', False),
-    ],
-)
-def test_a_call_that_broke_off(opened, pieces, arguments, has_brace):
-    """No client can make it: its arguments are no JSON, even if none had come yet."""
+@pytest.mark.parametrize("given", ["", "{}", '{"b":2}'])
+@pytest.mark.parametrize("pieces", [[], ['{"a', '": 1'], ['{"a', '": 1}'], [" "]])
+def test_a_call_that_broke_off(given, pieces):
+    """No client can make it: its arguments are no JSON, however far they have come."""
     answer = Answer()
-    answer.open("function_call", **opened)
+    answer.open("function_call", **CALL | {"arguments": given})
     answer.arguments(*pieces)
-    closing = answer.fail()
     place = {"item_id": "i0", "output_index": 0}
+    last = {"arguments": "".join(pieces) + "{"}
 
-    if has_brace:
-        assert closing.pop(0) == {
-            "type": "response.function_call_arguments.delta",
-            **place,
-            "delta": "{",
-        }
-    done, item = closing
-    assert done == {"type": "response.function_call_arguments.done", **place, "arguments": arguments}
-    assert item["item"] == {
-        "id": "i0",
-        "type": "function_call",
-        "status": "incomplete",
-        **CALL,
-        "arguments": arguments,
-    }
+    assert answer.fail(is_read=not given) == [
+        {"type": "response.function_call_arguments.delta", **place, "delta": "{"},
+        {"type": "response.function_call_arguments.done", **place, **last},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {
+                "id": "i0",
+                "type": "function_call",
+                "status": "incomplete",
+                **CALL,
+                **last,
+            },
+        },
+    ]
 
 
 @pytest.mark.parametrize("pieces", [[], ['{"a":', "1}"]])
@@ -209,7 +212,7 @@ def test_arguments_that_were_done_are_not_done_again(pieces):
     answer.arguments(*pieces)
     answer.say("function_call_arguments.done", item_id="i0", output_index=0, arguments='{"a":1}')
 
-    (item,) = answer.fail()
+    (item,) = answer.fail(is_read=False)
     assert item["item"]["arguments"] == '{"a":1}'
 
 
@@ -228,7 +231,7 @@ def test_calls_that_take_turns():
     )
 
     items = [said["item"] for said in answer.fail() if "item" in said]
-    assert [(item["id"], item["arguments"]) for item in items] == [("i0", "0a0b"), ("i2", "2a2b")]
+    assert [(item["id"], item["arguments"]) for item in items] == [("i0", "0a0b{"), ("i2", "2a2b{")]
 
 
 @pytest.mark.parametrize("kind", ["custom_tool_call", "web_search_call", "mcp_call", "code_interpreter_call"])
@@ -288,6 +291,54 @@ def test_a_long_item_is_ended_by_the_response():
     assert [said["item"]["id"] for said in answer.fail() if "item" in said] == ["i1"]
 
 
+def test_a_text_that_only_its_end_has_brought():
+    """Some servers send no deltas."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    answer.text()
+    answer.say("output_text.done", item_id="i0", output_index=0, content_index=0, text="whole")
+
+    part, item = answer.fail(is_read=False)
+    assert part["part"]["text"] == item["item"]["content"][0]["text"] == "whole"
+
+
+def test_a_place_that_is_used_again_begins_anew():
+    """While another item is open."""
+    answer = Answer()
+    answer.open("message", at=1, role="assistant", content=[])
+    for text in ("one", "two"):
+        answer.open("message", role="assistant", content=[])
+        answer.text(text)
+        if text == "one":
+            answer.say("output_item.done", output_index=0, item={"id": "i0", "type": "message"})
+
+    texts = [said["text"] for said in answer.fail() if "text" in said]
+    assert texts == ["two"]
+
+
+VARIED = {
+    "members": lambda at: {"delta": "a", "logprobs": [{"token": "a" * 60_000, "at": at}]},
+    "small members": lambda at: {"delta": "a", "logprobs": [{"token": "a" * 2000, "at": at}]},
+    "parts": lambda at: {"delta": "a", "content_index": at},
+    "ids": lambda at: {"delta": "a", "item_id": f"{at}" + "a" * 60_000, "content_index": at},
+}
+
+
+@pytest.mark.parametrize("varied", VARIED.values(), ids=VARIED)
+def test_what_is_kept_of_open_items_is_bounded(varied):
+    """Whatever makes each event differ from the one before."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    tracemalloc.start()
+    try:
+        for at in range(300):
+            answer.say("output_text.delta", **{"item_id": "i0", "output_index": 0, **varied(at)})
+            answer.out.clear()
+        assert tracemalloc.get_traced_memory()[0] < 512 << 10
+    finally:
+        tracemalloc.stop()
+
+
 def test_nothing_is_kept_of_items_that_are_done():
     """A response may have hundreds."""
     answer = Answer()
@@ -316,7 +367,7 @@ def test_a_complete_response_that_fails_while_it_is_told():
 
     items = [said["item"] for said in documents(out) if said["type"] == "response.output_item.done"]
     assert [item["status"] for item in items] == ["completed", "completed", "completed", *["incomplete"] * 2]
-    assert [item["arguments"] for item in items[3:]] == ["{", "{}"]
+    assert [item["arguments"] for item in items[3:]] == ["{", "{}{"]
 
 
 SHAPES = st.recursive(
@@ -361,5 +412,5 @@ def test_events_of_any_shape_end_in_a_failure(events):
         data = json.dumps({"output_index": 0, **members}).encode()
         responses.encode(Carried(f"response.{kind}", data), b"")
 
-    *_, error, failed = documents(responses.fail(BROKEN, b""))
-    assert (error["type"], failed["type"]) == ("error", "response.failed")
+    kinds = [said["type"] for said in documents(responses.fail(BROKEN, b""))]
+    assert kinds.count("error") == 1 and kinds[-1] == "response.failed"
