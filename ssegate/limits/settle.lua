@@ -9,19 +9,19 @@ local OUTAGE = '10000'   -- ms; longer than all replicas take to find the server
 -- tell themselves must not look like it.
 local function leaked_twice(b, units, before, ticks)
   local note = b.key .. ':outage'
-  local used, at, given = string.match(redis.call('GET', note) or '', '^(%d+):(%d+):(%d+)$')
+  local used, at, since, given = string.match(redis.call('GET', note) or '', '^(%d+):(%d+):(%d+):(%d+)$')
   if not used then
     used, at = read(b.key)
-    given = 0
+    since, given = now, 0
   end
-  used, at, given = tonumber(used), tonumber(at), tonumber(given)
+  used, at, since, given = tonumber(used), tonumber(at), tonumber(since), tonumber(given)
+  since = math.min(since, now - ticks)
   local function level(moment) return math.max(0, used - (moment - at) * b.amount) end
   -- What replicas that never lost the server have written meanwhile stood at a full bucket before, at the most.
-  local then_ = math.min(level(now - ticks), math.max(used, b.burst * b.ticks))
-  local rest = math.max(0, then_ - level(now) - given - before * b.ticks)
-  local twice = math.min(units * b.ticks, rest)
-  given = given + before * b.ticks + twice
-  redis.call('SET', note, string.format('%.0f:%.0f:%.0f', used, at, given), 'PX', OUTAGE)
+  local stood = math.min(level(since), math.max(used, b.burst * b.ticks))
+  given = given + before * b.ticks
+  local twice = math.min(units * b.ticks, math.max(0, stood - level(now) - given))
+  redis.call('SET', note, string.format('%.0f:%.0f:%.0f:%.0f', used, at, since, given + twice), 'PX', OUTAGE)
   return twice
 end
 

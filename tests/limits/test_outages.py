@@ -147,6 +147,18 @@ async def test_the_order_in_which_they_come_back_changes_nothing(redis_server: R
         assert exact == 80 and exact <= told <= exact + 3
 
 
+async def test_who_took_last_puts_back_as_much(redis_server: RedisServer):
+    """What leaked twice is what all had leaked since the first of them took, not since the last."""
+    async with Fleet(redis_server, 3) as fleet:
+        assert await fleet.take(0, 25)
+        fleet.fail()
+        await fleet.play([(0.0, 1, 5), (20.0, 2, 1), (5.0, 0, 1)])
+        await fleet.come_back([0, 1, 2])
+
+        told, exact = fleet.units
+        assert exact == 7 and exact <= told <= exact + 3
+
+
 async def test_an_idle_limit_is_not_made_fuller(redis_server: RedisServer):
     """Nothing had been taken before, so nothing has leaked twice."""
     async with Fleet(redis_server, 2) as fleet:
