@@ -68,6 +68,8 @@ FLOORS: dict[str, float] = {
     "wire.clocks": 0,
     "wire.stats": 0,
     "wire.description": GROUND,
+    "wire.payload": GROUND,
+    "wire.surrogates": GROUND,
     "wire.events": GROUND,
     "wire.errors": GROUND,
     "wire.seams": GROUND,

@@ -15,10 +15,10 @@ from typing import TypeGuard
 
 import msgspec
 
-from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Delta, Event, Reasoning, Refusal, Text, ToolCall
 from ssegate.wire.formats.encoding import quoted
+from ssegate.wire.payload import UNREADABLE
 from ssegate.wire.seams import Dialect, Framer
 
 __all__ = [

@@ -12,11 +12,11 @@ from ssegate.wire.description import Description
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.custom import Custom
-from ssegate.wire.dialects.payload import loads
 from ssegate.wire.errors import SSEGateError, WireError
 from ssegate.wire.events import Frame
 from ssegate.wire.framing import FRAMINGS
 from ssegate.wire.framing.recognise import recognise
+from ssegate.wire.payload import loads
 from ssegate.wire.seams import Dialect, Framer
 
 __all__ = ["NotAStream", "Recognised", "Recogniser"]

@@ -16,9 +16,9 @@ from dataclasses import replace
 import msgspec
 
 from ssegate.wire.batching import Batcher, Pace
-from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.events import Carried, Delta, Event
 from ssegate.wire.patterns import Found, Pattern, body_of, decode_text, text_of, with_text
+from ssegate.wire.payload import UNREADABLE
 from ssegate.wire.stats import Stats
 from ssegate.wire.stencils import Cast, Stencil
 

@@ -16,7 +16,6 @@ from ssegate.wire.dialects.anthropic_data import DATA, Block, Data, Delta, Messa
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import UsageSoFar
@@ -29,6 +28,7 @@ from ssegate.wire.events import (
     Reasoning,
     Text,
 )
+from ssegate.wire.payload import says
 
 __all__ = ["Anthropic"]
 

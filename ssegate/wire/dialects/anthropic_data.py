@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ssegate.wire.dialects.payload import NOTHING
 from ssegate.wire.events import Citation
+from ssegate.wire.payload import NOTHING
 
 __all__ = ["DATA", "Block", "Data", "Delta", "Message"]
 

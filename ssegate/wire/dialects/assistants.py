@@ -18,11 +18,11 @@ import msgspec
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.failure import failure_of
-from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import Citation, Event, Finish, Frame, Progress, Refusal, Text, ToolCall
+from ssegate.wire.payload import NOTHING, argument_text, says
 
 __all__ = ["Assistants"]
 

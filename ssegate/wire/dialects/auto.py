@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ssegate.wire.dialects.payload import loads
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Frame
+from ssegate.wire.payload import loads
 
 __all__ = ["detect"]
 

@@ -16,8 +16,6 @@ import msgspec
 from ssegate.wire.dialects.bounds import LONGEST_NAME
 from ssegate.wire.dialects.carry import Carrier, payload
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import UNREADABLE, repair, sound
-from ssegate.wire.dialects.surrogates import without_halves
 from ssegate.wire.events import (
     Carried,
     End,
@@ -32,6 +30,8 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
+from ssegate.wire.payload import UNREADABLE, repair, sound
+from ssegate.wire.surrogates import without_halves
 
 __all__ = ["FrameDialect", "JSONDialect"]
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 from ssegate.wire.dialects.bedrock_data import Block, Body, Quote, Reasoned, ToolUse
-from ssegate.wire.dialects.payload import argument_text
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import UsageSoFar
 from ssegate.wire.events import Citation, Event, Finish, Reasoning, Text
+from ssegate.wire.payload import argument_text
 
 __all__ = ["Converse"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ssegate.wire.dialects.openai_chunk import Call
-from ssegate.wire.dialects.payload import NOTHING
+from ssegate.wire.payload import NOTHING
 
 __all__ = [
     "INVOKED",

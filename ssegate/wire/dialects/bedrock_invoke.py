@@ -20,11 +20,11 @@ from ssegate.wire.dialects.bedrock_data import INVOKED, Choice, Invoked
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.cohere import Cohere
 from ssegate.wire.dialects.openai import OpenAI
-from ssegate.wire.dialects.payload import UNREADABLE, loads, repair
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import ToolCalls
 from ssegate.wire.dialects.usage import UsageSoFar, read_usage
 from ssegate.wire.events import End, Event, Failure, Finish, Frame, Text, Usage
+from ssegate.wire.payload import UNREADABLE, loads, repair
 from ssegate.wire.seams import Dialect
 
 __all__ = ["Invocation"]

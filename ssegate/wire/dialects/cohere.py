@@ -30,11 +30,11 @@ from ssegate.wire.dialects.cohere_data import (
     source_of,
 )
 from ssegate.wire.dialects.failure import failure_in, read_failure
-from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import End, Event, Frame, Reasoning, Text, ToolCall
+from ssegate.wire.payload import NOTHING, argument_text, says
 
 __all__ = ["Cohere"]
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ssegate.wire.dialects.payload import NOTHING
 from ssegate.wire.events import Citation
+from ssegate.wire.payload import NOTHING
 
 __all__ = ["DATA", "Call", "Cited", "Content", "Data", "Delta", "Function", "Message", "listed", "source_of"]
 

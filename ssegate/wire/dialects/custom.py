@@ -18,11 +18,11 @@ from ssegate.wire.description import Description, Path
 from ssegate.wire.dialects.base import FrameDialect
 from ssegate.wire.dialects.carry import payload
 from ssegate.wire.dialects.failure import read_failure
-from ssegate.wire.dialects.payload import UNREADABLE, loads, sound
 from ssegate.wire.dialects.reasons import Finishes
-from ssegate.wire.dialects.surrogates import without_halves
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Carried, End, Event, Failure, Finish, Frame, Reasoning, Text, Usage
+from ssegate.wire.payload import UNREADABLE, loads, sound
+from ssegate.wire.surrogates import without_halves
 
 __all__ = ["Custom"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ssegate.wire.dialects.payload import compact, loads
-from ssegate.wire.dialects.surrogates import whole
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Failure
+from ssegate.wire.payload import compact, loads
+from ssegate.wire.surrogates import whole
 
 __all__ = ["failure_in", "failure_of", "read_failure"]
 

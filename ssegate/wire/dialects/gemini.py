@@ -20,10 +20,10 @@ from ssegate.wire.dialects.gemini_calls import Calls
 from ssegate.wire.dialects.gemini_chunk import CHUNK, Candidate, Chunk, Feedback, Interaction, Part
 from ssegate.wire.dialects.gemini_sources import Sources
 from ssegate.wire.dialects.gemini_steps import Steps
-from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.usage import UsageSoFar
 from ssegate.wire.events import End, Event, Finish, Frame, Reasoning, Text, ToolCall, Usage
+from ssegate.wire.payload import says
 
 __all__ = ["Gemini"]
 

@@ -18,8 +18,8 @@ from msgspec import UNSET
 
 from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.gemini_chunk import PartialArg
-from ssegate.wire.dialects.payload import compact
 from ssegate.wire.errors import WireError
+from ssegate.wire.payload import compact
 
 __all__ = ["PartialArgs"]
 

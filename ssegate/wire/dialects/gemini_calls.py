@@ -7,9 +7,9 @@ import msgspec
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.gemini_args import PartialArgs
 from ssegate.wire.dialects.gemini_chunk import FunctionCall
-from ssegate.wire.dialects.payload import NOTHING, is_given
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.events import ToolCall
+from ssegate.wire.payload import NOTHING, is_given
 
 __all__ = ["Calls"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ssegate.wire.dialects.payload import NOTHING
+from ssegate.wire.payload import NOTHING
 
 __all__ = [
     "CHUNK",

@@ -16,9 +16,9 @@ import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.events import Carried, Event, Frame, Text, Usage
+from ssegate.wire.payload import NOTHING, says
 
 __all__ = ["LlamaCpp"]
 

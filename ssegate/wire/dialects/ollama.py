@@ -13,10 +13,10 @@ import msgspec
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.events import End, Event, Finish, Frame, Reasoning, Text, Usage
+from ssegate.wire.payload import NOTHING, says
 
 __all__ = ["Ollama"]
 

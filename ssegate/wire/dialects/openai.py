@@ -17,7 +17,6 @@ from ssegate.wire.dialects.bounds import Bounds, Seen
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in, failure_of
 from ssegate.wire.dialects.openai_chunk import CHUNK, Annotation, Call, Choice, Chunk, Delta, Part
-from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import ToolCalls
 from ssegate.wire.dialects.usage import read_usage
@@ -36,6 +35,7 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
+from ssegate.wire.payload import says
 
 __all__ = ["OpenAI"]
 

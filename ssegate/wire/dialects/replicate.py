@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 from ssegate.wire.dialects.base import FrameDialect
 from ssegate.wire.dialects.failure import failure_in, read_failure
-from ssegate.wire.dialects.payload import loads
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import End, Event, Finish, Frame, Text
+from ssegate.wire.payload import loads
 
 __all__ = ["Replicate"]
 

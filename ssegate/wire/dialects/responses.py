@@ -23,7 +23,6 @@ from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.bounds import Bounds
 from ssegate.wire.dialects.carry import is_neutral
 from ssegate.wire.dialects.failure import failure_in, failure_of
-from ssegate.wire.dialects.payload import says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.responses_data import DATA, Data, Item, Part, Response
 from ssegate.wire.dialects.tool_calls import KeyedCalls
@@ -40,6 +39,7 @@ from ssegate.wire.events import (
     Text,
     ToolCall,
 )
+from ssegate.wire.payload import says
 
 __all__ = ["Responses"]
 

@@ -15,10 +15,10 @@ import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.usage import read_usage
 from ssegate.wire.events import End, Event, Frame, Text
+from ssegate.wire.payload import NOTHING, says
 
 __all__ = ["TGI"]
 

@@ -9,8 +9,8 @@ import msgspec
 
 from ssegate.wire.dialects.bounds import PIECE, Bounds
 from ssegate.wire.dialects.openai_chunk import Call, Function
-from ssegate.wire.dialects.payload import NOTHING, argument_text, says
 from ssegate.wire.events import ToolCall
+from ssegate.wire.payload import NOTHING, argument_text, says
 
 __all__ = ["KeyedCalls", "ToolCalls"]
 

@@ -14,10 +14,10 @@ import msgspec
 
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in, read_failure
-from ssegate.wire.dialects.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import Finishes
 from ssegate.wire.dialects.usage import UsageSoFar
 from ssegate.wire.events import Carried, Event, Finish, Frame, Text, Usage
+from ssegate.wire.payload import NOTHING, says
 
 __all__ = ["WatsonX"]
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ssegate.wire.events import Carried
+from ssegate.wire.surrogates import whole
 
 __all__ = [
     "BRACE",
@@ -53,7 +54,7 @@ def quoted(text: str) -> bytes:
     try:
         data = _encode(text)
     except UnicodeEncodeError:
-        data = _encode(_whole(text))
+        data = _encode(whole(text))
     # Whatever ends a line is not printable: 0.02 µs, against 0.4 µs for looking in the bytes.
     return data if text.isascii() or text.isprintable() else _on_one_line(data)
 
@@ -63,7 +64,7 @@ def utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return _whole(text).encode()
+        return whole(text).encode()
 
 
 def encoded(value: dict[str, Any]) -> bytes:
@@ -121,16 +122,12 @@ def _on_one_line(data: bytes) -> bytes:
     return data
 
 
-def _whole(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _mended(value: Any) -> Any:
     match value:
         case str():
-            return _whole(value)
+            return whole(value)
         case dict():
-            return {_whole(key): _mended(item) for key, item in value.items()}
+            return {whole(key): _mended(item) for key, item in value.items()}
         case list():
             return [_mended(item) for item in value]
     return value

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ssegate.wire.dialects.payload import UNREADABLE
 from ssegate.wire.events import Carried, Event, Failure, Finish, FinishReason, Start, Usage
 from ssegate.wire.formats.encoding import SSE, encoded, read_back, sse_event, with_key
 from ssegate.wire.formats.error_bodies import stream_error
 from ssegate.wire.formats.responses_open import OpenItems
 from ssegate.wire.formats.responses_output import Output
+from ssegate.wire.payload import UNREADABLE
 from ssegate.wire.seams import Context
 
 __all__ = ["Responses"]

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssegate.wire.dialects.surrogates import whole
 from ssegate.wire.formats.encoding import BRACE
 from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Kind, Told
+from ssegate.wire.surrogates import whole
 
 __all__ = ["ITEM", "Key", "Part", "endings", "place_of"]
 

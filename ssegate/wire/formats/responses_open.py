@@ -12,11 +12,11 @@ from contextlib import suppress
 
 import msgspec
 
-from ssegate.wire.dialects.payload import NOTHING, UNREADABLE, is_given, repair
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Carried
 from ssegate.wire.formats.responses_endings import ITEM, Key, Part, endings, place_of
 from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Told
+from ssegate.wire.payload import NOTHING, UNREADABLE, is_given, repair
 
 __all__ = ["OpenItems"]
 

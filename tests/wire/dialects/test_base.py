@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 from ssegate.wire.dialects.base import JSONDialect
 from ssegate.wire.dialects.failure import failure_in
-from ssegate.wire.dialects.payload import NOTHING, says
+from ssegate.wire.payload import NOTHING, says
 from ssegate.wire.dialects.reasons import finish_reason
 from ssegate.wire.dialects.tool_calls import KeyedCalls
 from ssegate.wire.dialects.usage import UsageSoFar

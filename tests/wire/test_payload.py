@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ssegate.wire.dialects.payload import NOTHING, argument_text, is_given, repair, says
+from ssegate.wire.payload import NOTHING, argument_text, is_given, repair, says
 
 
 class Model(msgspec.Struct):
