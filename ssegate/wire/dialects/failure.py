@@ -26,7 +26,12 @@ Bytes of an error that are read, its strings cut to what is passed on: as Python
 times as much. A longer one is quoted.
 """
 
-LONG_STRING = re.compile(rb'("(?:[^"\\]|\\.){0,%d}+)(?:[^"\\]|\\.)*+(")' % MAX_MESSAGE, re.DOTALL)
+LONG_STRING = re.compile(
+    rb'((?:[^"]++|"(?:[^"\\]|\\.){0,%d}+")*+)'  # all that is no long string
+    rb'(?:("(?:[^"\\]|\\.){%d})(?:[^"\\]++|\\.)*+("?))?' % (MAX_MESSAGE, MAX_MESSAGE),
+    re.DOTALL,
+)
+"""Fits anywhere, a string without an end too: what fits nowhere would be tried again from each quote."""
 
 FALLBACK = "the upstream reported an error"
 
@@ -38,7 +43,7 @@ FAILED = ("response", "interaction", "delta")
 def failure_in(data: bytes, fallback: str = FALLBACK) -> Failure:
     """Return the failure that *data* reports, as JSON or as text."""
     if len(data) > LONGEST_READ:
-        data = LONG_STRING.sub(rb"\1\2", data)  # most likely it repeats a long prompt
+        data = LONG_STRING.sub(rb"\1\2\3", data)  # most likely it repeats a long prompt
     try:
         if len(data) > LONGEST_READ:
             raise WireError("the upstream sent an error that is no message")

@@ -167,3 +167,18 @@ def test_a_long_error_of_another_shape_is_quoted(error):
     data = json.dumps({"error": error}).encode()
 
     assert failure_in(data).message == data[:2048].decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"error":"' + b'\\"' * 500_000,
+        b'{"error":"' + b'\\"' * 500_000 + b"\\",
+        b'{"error":[' + b'"",' * 350_000,
+        b'"' + b"\\" * 1_000_001,
+    ],
+    ids=["no end", "no end but a backslash", "strings", "backslashes"],
+)
+def test_a_long_error_without_an_end_is_looked_at_once(data):
+    """From each of its quotes anew it would take minutes, and this test its time-out."""
+    assert failure_in(data).message == data[: len(failure_in(data).message)].decode()
