@@ -8,7 +8,7 @@ Buckets in Redis or Valkey, shared by all replicas: one script a decision, by th
 While it is down, ``on_error`` decides: ``local`` goes by this replica's share of each limit. What the replica
 has admitted itself is counted in memory all the time, so no share begins full; the shares of all replicas,
 as many as the server last counted, add up to the limit. When the server is back it is told what was taken
-without it, so no bucket of its own is fuller than it should be.
+without it, so none of its buckets admits more than it should.
 
 A reply that did not come may stand for a script that ran. What that could cost is on the safe side: debts are
 written again, refunds are not.

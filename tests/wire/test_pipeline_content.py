@@ -51,14 +51,15 @@ def test_tool_calls_in_native():
 @pytest.mark.parametrize("output", ["native", "openai"])
 def test_a_call_that_lacks_an_id_gets_one_and_its_finish_its_name(output):
     """Ollama gives arguments as an object, no id, and says it stopped."""
-    call = {"function": {"name": "f", "arguments": {"a": 1, "b": "u"}}}
+    call = {"function": {"name": "f", "arguments": {"a": 1, "b": "ü"}}}
+    written = '{"a":1,"b":"\\u00fc"}'  # an escape stays one
     drive = Drive(output, "application/x-ndjson")
     drive.feed(line(message={"content": "", "tool_calls": [call, call]}, done=False), 1.0)
     drive.feed(line(message={"content": ""}, done=True, done_reason="stop"), 1.1)
 
     answer = getattr(reading_back, output)(drive.body)
     assert answer.first.calls == [
-        {"id": f"call_{STREAM_ID}_{index}", "name": "f", "arguments": '{"a":1,"b":"u"}'} for index in (0, 1)
+        {"id": f"call_{STREAM_ID}_{index}", "name": "f", "arguments": written} for index in (0, 1)
     ]
     assert answer.first.finish_reason == "tool_calls"
     if output == "native":

@@ -145,13 +145,15 @@ class OpenItems:
                 self._keep(len(said.part))
 
     def _grow(self, carried: Carried, said: _Said, part: Part) -> None:
-        is_steady = carried.key is not None and len(carried.key) <= _LONGEST_KEY
-        if is_steady and carried.key is not None:
-            # One a part: where every delta has other members, none of them comes again.
-            self._growing.pop(part.key, None)
-            part.key = carried.key
-            self._growing[carried.key] = part.text
-        self._add(part, carried.body if is_steady else _inside(said.delta or ""))
+        key = carried.key
+        if key is None or len(key) > _LONGEST_KEY:
+            self._add(part, _inside(said.delta or ""))
+            return
+        # One a part: where every delta has other members, none of them comes again.
+        self._growing.pop(part.key, None)
+        part.key = key
+        self._growing[key] = part.text
+        self._add(part, carried.body)
 
     def _add(self, part: Part, piece: bytes) -> None:
         part.text += piece
