@@ -10,7 +10,10 @@ Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
+
+import msgspec
 
 from ssegate.wire.events import (
     Carried,
@@ -25,8 +28,9 @@ from ssegate.wire.events import (
     ToolCall,
     Usage,
 )
-from ssegate.wire.formats.encoding import BRACE, SSE, encoded, read_back, with_key
+from ssegate.wire.formats.encoding import BRACE, SSE, encoded, with_key
 from ssegate.wire.formats.error_bodies import stream_error
+from ssegate.wire.payload import UNREADABLE
 from ssegate.wire.seams import Context
 
 __all__ = ["Anthropic"]
@@ -41,6 +45,20 @@ _REASONS: dict[FinishReason, str] = {
 """Any other reason is ``end_turn``."""
 
 _OWN_REASONS = {*_REASONS.values(), "stop_sequence", "pause_turn", "model_context_window_exceeded"}
+
+
+class _Block(msgspec.Struct):
+    type: str
+
+
+class _Opened(msgspec.Struct):
+    """What is read of a block's start."""
+
+    index: int
+    content_block: _Block
+
+
+_decode = msgspec.json.Decoder(_Opened).decode
 
 
 class Anthropic:
@@ -121,9 +139,9 @@ class Anthropic:
         """Read which block of a carried stream is open now."""
         self._block = None
         if carried.event == "content_block_start":
-            match read_back(carried):
-                case {"index": int(index), "content_block": {"type": str(kind)}}:
-                    self._block, self._index = (kind, 0), index
+            with suppress(*UNREADABLE):
+                opened = _decode(carried.payload)
+                self._block, self._index = (opened.content_block.type, 0), opened.index
 
     def _begin(self) -> list[bytes]:
         if self._has_begun:
