@@ -117,7 +117,7 @@ class Responses:
         """
         Return what closes the texts that are open, the error, and the response as failed by it.
 
-        Calls are closed after the error only: SDKs stop there, and hand on no half of any arguments.
+        What clients could act upon is closed after the error: SDKs stop there, and hand on no half of it.
         Some clients know one of the last two, some the other. The error's members stand twice in it, because
         half of the clients read them where the documentation puts them, half where OpenAI does.
         """
@@ -125,12 +125,12 @@ class Responses:
         error["code"] = str(error["code"])
         flat = {name: error[name] for name in ("code", "message", "param")}
         failed = {"error": {"code": error["code"], "message": error["message"]}}
-        texts, calls = self._carried.close(calls=False), self._carried.close(calls=True)
-        (calls if self._output.has_open_calls else texts).extend(self._output.close("incomplete"))
+        before, after = self._carried.close()
+        (after if self._output.has_open_calls else before).extend(self._output.close("incomplete"))
         return [
-            *(self._own(kind, members) for kind, members in texts),
+            *(self._own(kind, members) for kind, members in before),
             self._own("error", {**flat, "error": error}),
-            *(self._own(kind, members) for kind, members in calls),
+            *(self._own(kind, members) for kind, members in after),
             self._own("response.failed", {"response": self._response("failed", failed)}, metadata),
         ]
 

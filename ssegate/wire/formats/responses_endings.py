@@ -1,8 +1,10 @@
 """
 What ends an item that broke off: the events that its upstream would have sent, with what there is of it.
 
-Only messages, thoughts and calls of functions are ended. The input of a custom tool is free text: nothing
-would tell half of it from the whole, and clients would run it. What the server does itself is its own.
+Messages, thoughts and calls of functions repeat what they said; what the server does itself is ended as it
+was opened. Items of all other kinds are ended bare, with nothing that could be acted upon: half of a custom
+tool's input, which is free text, or of a shell command looks like the whole, and clients run what is done in
+whatever status.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
@@ -18,9 +20,25 @@ from ssegate.wire.formats.encoding import BRACE
 from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Kind, Told
 from ssegate.wire.surrogates import whole
 
-__all__ = ["ITEM", "Key", "Part", "endings", "place_of"]
+__all__ = ["ITEM", "REPEATED", "Key", "Part", "endings", "place_of"]
 
 ITEM = "response.output_item"
+
+REPEATED = {"message": "content", "reasoning": "summary"}
+"""The kinds of items that say something to be read and nothing to be done, each with where it does."""
+
+_OF_THE_SERVER = {
+    "code_interpreter_call": "incomplete",
+    "file_search_call": "incomplete",
+    "image_generation_call": "failed",
+    "mcp_call": "incomplete",
+    "mcp_list_tools": "failed",
+    "web_search_call": "failed",
+}
+"""What clients only look on at, and the status in which it breaks off: each kind has its own."""
+
+_BARE = ("id", "type", "call_id", "name")
+"""The members of an item that tell which it is."""
 
 Key = int | str | None
 """Of an item: its place in the output, else its id."""
@@ -58,17 +76,22 @@ def endings(key: Key, item: dict[str, Any], parts: list[tuple[str, Part]]) -> It
         item: As it was opened.
         parts: In their order, each with the name of the events that bring it.
     """
-    match item.get("type"):
-        case "function_call":
-            nothing = Part({"item_id": item.get("id"), **place_of(key)})
-            yield from _end_call(next((part for name, part in parts if name == ARGUMENTS), nothing), item)
-        case "message" | "reasoning":
-            for name, part in parts:
-                if name in KINDS:
-                    yield from _end_part(KINDS[name], part, item)
-        case _:
-            return
-    yield f"{ITEM}.done", {**place_of(key), "item": {**item, "status": "incomplete"}}
+    kind, status = item.get("type"), "incomplete"
+    if not isinstance(kind, str):
+        return  # no client can read it either
+    if kind == "function_call":
+        nothing = Part({"item_id": item.get("id"), **place_of(key)})
+        yield from _end_call(next((part for name, part in parts if name == ARGUMENTS), nothing), item)
+    elif kind in REPEATED:
+        item.setdefault(REPEATED[kind], [])
+        for name, part in parts:
+            if name in KINDS:
+                yield from _end_part(KINDS[name], part, item)
+    elif kind in _OF_THE_SERVER:
+        status = _OF_THE_SERVER[kind]
+    else:
+        item = {name: item[name] for name in _BARE if name in item}
+    yield f"{ITEM}.done", {**place_of(key), "item": {**item, "status": status}}
 
 
 def _end_call(said: Part, item: dict[str, Any]) -> Iterator[Told]:

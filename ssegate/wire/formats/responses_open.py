@@ -2,7 +2,8 @@
 What is open in a carried Responses stream, so that a failure can close it.
 
 The events that end an item repeat the whole of it, so what an item has said is kept while it is open: the
-bytes of its deltas as they are carried, which nobody decodes unless the stream fails.
+bytes of its deltas as they are carried, which nobody decodes unless the stream fails. Of an item that has
+said too much only the head stays, enough to end it without repeating it.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import msgspec
 
 from ssegate.wire.errors import WireError
 from ssegate.wire.events import Carried
-from ssegate.wire.formats.responses_endings import ITEM, Key, Part, endings, place_of
+from ssegate.wire.formats.responses_endings import ITEM, REPEATED, Key, Part, endings, place_of
 from ssegate.wire.formats.responses_kinds import ARGUMENTS, KINDS, Told
 from ssegate.wire.payload import NOTHING, UNREADABLE, is_given, repair
 
 __all__ = ["OpenItems"]
 
 _MOST = 128 << 10
-"""Bytes that are kept of open items; where there is more, they are ended by the response's own end alone."""
+"""Bytes that are kept of open items; where there is more, only their heads are."""
 
 _LONGEST_KEY = 1024
 
 _OBJECT = 1024
 """Bytes that Python takes beside those of an item, a part or an annotation."""
 
+_HEAD = 256
+"""The same, of a head."""
+
+_ITEMS = (f"{ITEM}.added", f"{ITEM}.done")
 _ANNOTATION = "response.output_text.annotation.added"
 
 Place = tuple[Key, str, int]
@@ -61,6 +66,16 @@ class _Named(msgspec.Struct, gc=False):
     type: str | None = None
 
 
+class _Head(msgspec.Struct, gc=False, omit_defaults=True):
+    """What is kept of an item that has said too much."""
+
+    id: str | None = None
+    type: str | None = None
+    role: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+
+
 _decode = msgspec.json.Decoder(_Said).decode
 
 
@@ -72,6 +87,7 @@ class OpenItems:
         self._parts: dict[Place, Part] = {}
         self._growing: dict[bytes, bytearray] = {}  # by what carried deltas have in common
         self._size = 0
+        self._has_heads_only = False
 
     def note(self, carried: Carried) -> None:
         """Take note of what a frame opens, adds and closes."""
@@ -79,21 +95,28 @@ class OpenItems:
         if grown is not None:
             grown += carried.body
             self._keep(len(carried.body))
-        elif self._items or carried.event == f"{ITEM}.added":
+        elif carried.event in _ITEMS or (self._items and not self._has_heads_only):
             try:
                 self._read(carried, _said(carried.payload))
             except (WireError, *UNREADABLE):
-                self._forget()  # what is not known to the last letter is not repeated
+                self._behead()  # what is not known to the last letter is not repeated
 
-    def close(self, *, calls: bool) -> list[Told]:
-        """Return what ends the calls that are open, or all else that is, in their order."""
-        told: list[Told] = []
+    def close(self) -> tuple[list[Told], list[Told]]:
+        """
+        Return what ends all that is open, in its order: what comes before the error, and what comes after.
+
+        After it come calls, which nobody may make any more, and items that are ended without what they said.
+        """
+        before: list[Told] = []
+        after: list[Told] = []
         for key, item in self._items.items():
             with suppress(ValueError, RecursionError):  # an item that no client can read either
                 opened = json.loads(item)
-                if (opened.get("type") == "function_call") is calls:
-                    told += endings(key, opened, self._of(key))
-        return told
+                is_text = opened.get("type") in (*REPEATED,)
+                (before if is_text and not self._has_heads_only else after).extend(
+                    endings(key, opened, self._of(key))
+                )
+        return before, after
 
     def _of(self, key: Key) -> list[tuple[str, Part]]:
         """Return the parts of an item in their order, each with the name of its events."""
@@ -126,8 +149,9 @@ class OpenItems:
         id = _named(said.item).id
         key = id if said.key is None else said.key
         if step == "added":
-            self._items[key] = bytes(said.item)
-            self._keep(_OBJECT + len(said.item))
+            opened = _head(said.item) if self._has_heads_only else bytes(said.item)
+            self._items[key] = opened
+            self._keep(len(opened) + (_HEAD if self._has_heads_only else _OBJECT))
         else:
             self._items.pop(key, None)
             for place in [place for place in self._parts if place[0] == key]:
@@ -173,13 +197,22 @@ class OpenItems:
     def _keep(self, size: int) -> None:
         self._size += size
         if self._size > _MOST:
-            self._forget()
+            self._behead()
+
+    def _behead(self) -> None:
+        """Let go of all that open items have said, and of the items too where they are too many."""
+        items = {key: _head(item) for key, item in self._items.items()}
+        size = sum(_HEAD + len(head) for head in items.values())
+        self._forget()
+        if size <= _MOST:
+            self._items, self._size, self._has_heads_only = items, size, True
 
     def _forget(self) -> None:
         self._items.clear()
         self._parts.clear()
         self._growing.clear()
         self._size = 0
+        self._has_heads_only = False
 
 
 def _said(payload: bytes) -> _Said:
@@ -191,6 +224,12 @@ def _said(payload: bytes) -> _Said:
 
 def _inside(text: str) -> bytes:
     return json.dumps(text)[1:-1].encode()
+
+
+def _head(item: bytes) -> bytes:
+    with suppress(*UNREADABLE):
+        return msgspec.json.encode(msgspec.json.decode(item, type=_Head))
+    return b"{}"
 
 
 def _named(value: msgspec.Raw) -> _Named:

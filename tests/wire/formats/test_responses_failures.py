@@ -52,7 +52,7 @@ class Answer:
         for piece in pieces:
             self.say(f"{name}.delta", item_id=f"i{at}", output_index=at, delta=piece)
 
-    def fail(self, *, is_read=True):
+    def fail(self, *, is_read=True, is_repeated=True):
         """Break off; return what that adds, but for the failure itself, and have the whole read."""
         told = self.format.fail(BROKEN, b"")
         *closing, failed = documents(told)
@@ -61,15 +61,21 @@ class Answer:
         assert numbers == list(range(self.number, self.number + len(numbers)))
         (at,) = [at for at, said in enumerate(closing) if said["type"] == "error"]
         del closing[at]
-        calls = [
-            "function_call" in said["type"] or said.get("item", {}).get("call_id") == "c" for said in closing
-        ]
-        assert calls == [place >= at for place in range(len(calls))], (
-            "calls are closed after the error, all else before"
-        )
+        after = [place >= at for place in range(len(closing))]
+        wanted = [acts(said) for said in closing] if is_repeated else [True] * len(closing)
+        assert after == wanted, "what can be acted upon is closed after the error, all else before"
         if is_read:
             reading_back.responses(b"".join([*self.out, *told]))
         return closing
+
+
+def acts(said):
+    """Return whether *said* ends something that clients carry out."""
+    return "function_call" in said["type"] or said.get("item", {}).get("type") not in (
+        None,
+        "message",
+        "reasoning",
+    )
 
 
 CALL = {"call_id": "c", "name": "f", "arguments": ""}
@@ -234,14 +240,29 @@ def test_calls_that_take_turns():
     assert [(item["id"], item["arguments"]) for item in items] == [("i0", "0a0b{"), ("i2", "2a2b{")]
 
 
-@pytest.mark.parametrize("kind", ["custom_tool_call", "web_search_call", "mcp_call", "code_interpreter_call"])
-def test_what_half_of_cannot_be_told_from_the_whole_stays_open(kind):
-    """A client would run half a program; the server's own work is the server's own."""
+@pytest.mark.parametrize(
+    "kind", ["custom_tool_call", "local_shell_call", "computer_call", "of_tomorrow_call"]
+)
+def test_what_half_of_cannot_be_told_from_the_whole_ends_bare(kind):
+    """A client would run half a program, in whatever status: there is nothing in it to be run."""
     answer = Answer()
-    answer.open(kind, call_id="c", name="f", input="")
+    answer.open(kind, call_id="c", name="f", input="ls", action={"command": ["rm"]}, code="1", arguments="{}")
     answer.arguments("rm -rf /tm", name="custom_tool_call_input")
+    item = {"id": "i0", "type": kind, "call_id": "c", "name": "f", "status": "incomplete"}
 
-    assert answer.fail() == []
+    assert answer.fail() == [{"type": "response.output_item.done", "output_index": 0, "item": item}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("web_search_call", "failed"), ("code_interpreter_call", "incomplete")]
+)
+def test_what_the_server_does_itself_ends_as_it_was_opened(kind, status):
+    """In a status that its kind can have."""
+    answer = Answer()
+    answer.open(kind, code="", container_id="c")
+
+    (item,) = answer.fail()
+    assert item["item"] == {"id": "i0", "type": kind, "code": "", "container_id": "c", "status": status}
 
 
 def test_items_without_a_place():
@@ -278,17 +299,57 @@ def test_deltas_with_other_members_are_read_too():
     assert answer.fail()[0]["text"] == 'a"b'
 
 
-def test_a_long_item_is_ended_by_the_response():
-    """What is kept is bounded; the next item is short again."""
+LONG = ["a" * 1000] * 200
+
+
+def test_a_long_item_ends_without_its_text():
+    """After the error, so that nobody who stops there has nothing in place of what he had."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[], vendor="v" * 5000)
+    answer.text(*LONG)
+    assert answer.format._carried._size < 1000
+
+    assert answer.fail(is_repeated=False) == [
+        {"type": "response.output_item.done", "output_index": 0, "item": {**message(), "content": []}}
+    ]
+
+
+def test_a_long_thought_and_a_long_call():
+    """With what their readers want of them, and arguments that nobody can read."""
+    answer = Answer()
+    answer.open("reasoning", summary=[])
+    answer.open("function_call", at=1, **CALL)
+    answer.arguments(*LONG, at=1)
+    answer.open("custom_tool_call", at=2, call_id="d", name="g", input="")
+
+    items = [said["item"] for said in answer.fail(is_read=False, is_repeated=False) if "item" in said]
+    assert items == [
+        {"id": "i0", "type": "reasoning", "summary": [], "status": "incomplete"},
+        {"id": "i1", "type": "function_call", **CALL, "arguments": "{", "status": "incomplete"},
+        {"id": "i2", "type": "custom_tool_call", "call_id": "d", "name": "g", "status": "incomplete"},
+    ]
+
+
+def test_after_a_long_item_the_next_is_short():
+    """What is told of it is told in full again."""
     answer = Answer()
     answer.open("message", role="assistant", content=[])
-    answer.text(*["a" * 1000] * 200)
-    assert answer.format._carried._size == 0
+    answer.text(*LONG)
     answer.say("output_item.done", output_index=0, item={"id": "i0", "type": "message"})
     answer.open("message", at=1, role="assistant", content=[])
     answer.text("b", at=1)
 
     assert [said["item"]["id"] for said in answer.fail() if "item" in said] == ["i1"]
+
+
+def test_more_items_than_anybody_opens():
+    """What is kept of heads is bounded, too; the earliest are ended by the response alone."""
+    answer = Answer()
+    for at in range(1000):
+        answer.open("message", at=at, role="assistant", content=[])
+
+    ended = [said["item"]["id"] for said in answer.fail(is_read=False, is_repeated=False)]
+    assert ended == [f"i{at}" for at in range(1000 - len(ended), 1000)] and len(ended) < 500
 
 
 def test_a_text_that_only_its_end_has_brought():
