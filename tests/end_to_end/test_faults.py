@@ -885,7 +885,7 @@ async def test_the_end_mark_ends_the_stream_at_once(output: str, both_ways: None
 
         await client.until(b"\r\n0\r\n\r\n")  # long before any time limit
 
-        await until(lambda: upstream.gone == 1, patience=0.5)
+        await until(lambda: upstream.gone == 1)
         client.ask(PATHS[output], X_Simulate="fault=none")  # and the client's connection stays usable
         await client.until(b"\r\n0\r\n\r\n")
     assert leaks.outcomes(await gate.metrics(running)) == {"completed": 2}

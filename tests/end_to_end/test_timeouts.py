@@ -143,7 +143,7 @@ async def test_first_token_inside_the_hold(phase: str, both_ways: None, gate: An
     assert error_status(heard) == (504, "first_token_timeout")
     assert heard.header("x-should-retry") == "false"
     await assert_ended(gate, running, "first_token_timeout", "first_token")
-    await until(lambda: upstream.gone == 1, patience=0.5)
+    await until(lambda: upstream.gone == 1)
 
 
 @pytest.mark.parametrize("output", ["native", "openai"])
@@ -164,7 +164,7 @@ async def test_first_token_after_the_hold(
         (_, *_, (_, error), (_, done)) = [("", None), *events(heard.body)]
         assert (error["error"]["code"], done) == ("first_token_timeout", "[DONE]")
     await assert_ended(gate, running, "first_token_timeout", "first_token")
-    await until(lambda: upstream.gone == 1, patience=0.5)
+    await until(lambda: upstream.gone == 1)
 
 
 async def test_first_token_while_connecting(gate: Any):
@@ -223,7 +223,7 @@ async def test_idle(both_ways: None, gate: Any, simulator: Any):
     assert last_event(heard) == ("error", "idle_timeout")
     assert "".join(data.get("token", "") for _, data in events(heard.body)) == "".join(pieces(4, 0))
     await assert_ended(gate, running, "idle_timeout", "idle")
-    await until(lambda: upstream.gone == 1, patience=0.5)
+    await until(lambda: upstream.gone == 1)
 
 
 @pytest.mark.parametrize("nothing", [b": keep-alive\n\n", sse(""), sse(usage={"prompt_tokens": 1})])
@@ -254,7 +254,7 @@ async def test_a_whole_answer_need_not_be_quick(gate: Any, simulator: Any):
     heard = await talk(running.url, PATH, {"stream": False})
 
     assert error_status(heard) == (504, "total_timeout")
-    await until(lambda: upstream.gone == 1, patience=0.5)
+    await until(lambda: upstream.gone == 1)
 
 
 async def test_a_gap_in_a_passed_body(gate: Any):
@@ -287,7 +287,7 @@ async def test_total(both_ways: None, gate: Any, simulator: Any):
 
     assert last_event(heard) == ("error", "total_timeout")
     await assert_ended(gate, running, "total_timeout", "total")
-    await until(lambda: upstream.gone == 1, patience=0.5)
+    await until(lambda: upstream.gone == 1)
 
 
 @pytest.mark.parametrize("phase", list(SILENT))

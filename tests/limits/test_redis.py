@@ -23,6 +23,9 @@ from .engines import RedisEngine
 
 PATIENCE = 10.0
 
+UNHURRIED = 25 * BUDGET
+"""Seconds. Long for one wait on the busiest machine, and shorter than a server's absence in these tests."""
+
 
 def requests(amount, period="minute", key="k"):
     return Bucket(f"{key}:requests/{period}", RateLimit("requests", amount, period, amount), 1)
@@ -56,14 +59,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def longest_wait(store, *buckets, of=200) -> tuple[float, int]:
-    """Return the longest of *of* decisions one after the other, and how many took longer than a moment."""
-    waits = []
+async def waiting(store, *buckets, of=200) -> int:
+    """Return how many of *of* decisions, one after the other, waited for anything at all."""
+    turns: list[None] = []
     for _ in range(of):
-        began = time.perf_counter()
+        turn = asyncio.get_running_loop().call_soon(turns.append, None)
         await store.take(buckets)
-        waits.append(time.perf_counter() - began)
-    return max(waits), sum(wait > BUDGET / 2 for wait in waits)
+        turn.cancel()
+    return len(turns)
 
 
 async def test_time_is_the_servers(redis_server: RedisServer):
@@ -196,10 +199,8 @@ async def test_a_server_that_fails_costs_100_ms_once(own_redis: RedisServer, how
             else:
                 client.execute_command("CLIENT", "PAUSE", "3000", "ALL")
 
-        longest, slow = await longest_wait(store, requests(10**6))
-
-        assert longest < BUDGET * 3  # the machine may be busy, too
-        assert slow <= 1
+        async with asyncio.timeout(UNHURRIED):
+            assert await waiting(store, requests(10**6)) == 1
         if how == "killed":
             own_redis.start()
         elif how == "frozen":
@@ -213,12 +214,9 @@ async def test_requests_that_come_together_wait_together(own_redis: RedisServer)
     async with store_of(own_redis) as store:
         await store.take([requests(10**6)])
         own_redis.send(signal.SIGSTOP)
-        began = time.perf_counter()
-        await asyncio.gather(*(store.take([requests(10**6)]) for _ in range(100)))
-        took = time.perf_counter() - began
+        async with asyncio.timeout(UNHURRIED):
+            await asyncio.gather(*(store.take([requests(10**6)]) for _ in range(100)))
         own_redis.send(signal.SIGCONT)
-
-    assert took < BUDGET * 4
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
