@@ -11,15 +11,18 @@ each few milliseconds, so that holding a batch is an entry in a list.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
-__all__ = ["Alarm", "Soon"]
+__all__ = ["GRAIN", "Alarm", "Soon"]
+
+_log = logging.getLogger(__name__)
 
 _NEVER = float("inf")
 
-_GRAIN = 0.002
+GRAIN = 0.002
 """Seconds: deadlines this near to each other are told together; a batch is held so much longer at most."""
 
 
@@ -83,15 +86,18 @@ class Soon:
 
     def tell(self, waiting: Waiting, due: float) -> None:
         """Call ``on_soon`` of *waiting* once, at *due* or a moment later; there is no taking back."""
-        slot = int(due / _GRAIN) + 1
+        slot = int(due / GRAIN) + 1
         found = self._slots.get(slot)
         if found is None:
             self._slots[slot] = [waiting]
-            asyncio.get_running_loop().call_at(slot * _GRAIN, self._tell, slot)
+            asyncio.get_running_loop().call_at(slot * GRAIN, self._tell, slot)
         else:
             found.append(waiting)
 
     def _tell(self, slot: int) -> None:
         now = asyncio.get_running_loop().time()
         for waiting in self._slots.pop(slot):
-            waiting.on_soon(now)
+            try:
+                waiting.on_soon(now)
+            except Exception:  # the others of the slot must hear of it all the same
+                _log.exception("somebody who waited for a moment failed when it came")

@@ -77,6 +77,11 @@ class Inlet:
             self._is_interrupted = True
             self._task.cancel()
 
+    @property
+    def line(self) -> tap.Line | None:
+        """The connection that brings the body by itself."""
+        return None if self.response is None else tap.line_of(self.response)
+
     async def flow(self, sink: tap.Sink, *, push: bool, may_read: Callable[[], Awaitable[bool]]) -> None:
         """
         Let the body run into *sink*: with *push* from now on by itself, else until it ends.

@@ -169,11 +169,17 @@ def read_json(body: bytes) -> JSONObject | None:
 
 def _fault(body: bytes, error: Exception) -> str:
     """Return what is wrong with *body* and at which byte, which *error* does not say of all."""
+    if broken := _broken_character(body):
+        return broken
+    return f"{error} (byte {len(body)})" if "truncated" in str(error) else str(error)
+
+
+def _broken_character(body: bytes) -> str | None:
     try:
         body.decode()
     except UnicodeDecodeError as invalid:
         return f"invalid UTF-8 (byte {invalid.start})"
-    return f"{error} (byte {len(body)})" if "truncated" in str(error) else str(error)
+    return None
 
 
 _ESCAPE = re.compile(
@@ -274,7 +280,8 @@ def _prompt_of(body: JSONObject | None) -> str | None:
         return None
     prompt = _string(body["prompt"])
     if prompt is None:
-        raise ClientError("bad_request", "prompt must be a string")
+        broken = _broken_character(bytes(body["prompt"])[1:])  # without its quote
+        raise ClientError("bad_request", f"prompt has {broken}" if broken else "prompt must be a string")
     return prompt
 
 

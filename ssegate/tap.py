@@ -24,7 +24,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import TimerNoop
 from aiohttp.streams import StreamReader
 
-__all__ = ["Line", "Sink", "attach", "detach", "forget", "left_in", "pause", "resume"]
+from ssegate import lowwater
+
+__all__ = ["Line", "Sink", "attach", "detach", "forget", "left_in", "line_of", "pause", "resume"]
 
 
 class Sink(Protocol):
@@ -62,6 +64,15 @@ class _Hook(TimerNoop):
 _NOWHERE: deque[bytes] = deque(maxlen=0)
 """The buffer of every tapped reader: an empty one of its own is 760 bytes."""
 
+_NEAR = 16
+"""A low-water mark that is wrong by less than this part of it stays as it is."""
+
+_CHUNK_HEAD = 7
+"""Bytes around the data of a common HTTP chunk (RFC 9112 section 7.1)."""
+
+_RECORD = 22
+"""Bytes around the data of a record of TLS 1.3 (RFC 8446 section 5.2)."""
+
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
 
@@ -72,15 +83,47 @@ class Line(ResponseHandler):
     Attributes:
         hook: Of the chunked body that it carries, if that is tapped.
         is_used: It has been given out by the pool before.
+        low_water: Bytes that must have come for it to be read.
+        overhead: Bytes about a chunk of a body, as they are counted there: its head, and a record of TLS.
     """
 
-    # Beside so many of the parent's, two attributes more would double its dictionary.
-    __slots__ = ("hook", "is_used")
+    # Beside so many of the parent's, a few attributes more would double its dictionary.
+    __slots__ = ("_descriptor", "hook", "is_used", "low_water", "overhead")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.hook: _Hook | None = None
         self.is_used = False
+        self.low_water = 1
+        self.overhead = _CHUNK_HEAD
+        self._descriptor: int | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin on a new socket."""
+        super().connection_made(transport)
+        if transport.get_extra_info("sslcontext") is not None:
+            self.overhead = _CHUNK_HEAD + _RECORD
+
+    def set_low_water(self, size: int) -> bool:
+        """
+        Have nothing be read before *size* bytes are there, or the end; 1: whatever comes.
+
+        Returns:
+            Whether that is so; False where bytes cannot be left lying (``lowwater``), or they are nobody's.
+        """
+        mark = self.low_water
+        if size == mark or (size > 1 and abs(size - mark) < mark / _NEAR):
+            return True
+        transport = self.transport
+        if transport is None or transport.is_closing() or (self.hook is None and size > 1):
+            return False
+        descriptor = self._descriptor
+        if descriptor is None:
+            descriptor = self._descriptor = lowwater.descriptor_of(transport)
+        if descriptor is None or not lowwater.set_mark(descriptor, size):
+            return False
+        self.low_water = size
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
@@ -97,12 +140,18 @@ class Line(ResponseHandler):
 
     def _take_chunks(self, data: bytes, sink: Sink) -> bytes:
         """Hand the whole chunks at the start of *data* over; return what is left."""
-        # Nearly always it is one, and its size, written as others write it, has two digits or three.
+        # Mostly it is one, and its size, written as others write it, has two digits or three.
         length = len(data)
         body = length - (7 if length > 262 else 6)
         head = b"%x\r\n" % body
         if len(head) + body + 2 == length and data.startswith(head) and data.endswith(b"\r\n"):
             sink.on_data(data[len(head) : -2])
+            return b""
+        # Else several, with no such line end inside. An empty one is the end, which the parser must see.
+        parts = data.split(b"\r\n")
+        bodies = parts[1:-1:2]
+        if parts[:-1:2] == [b"%x" % len(body) for body in bodies] and not parts[-1] and all(bodies):
+            sink.on_data(b"".join(bodies))
             return b""
         size = _CHUNK.match(data)
         if size is None:
@@ -173,6 +222,7 @@ _NOBODY = _Nobody()
 def _unhook(reader: StreamReader) -> None:
     if isinstance(reader._protocol, Line):
         reader._protocol.hook = None
+        reader._protocol.set_low_water(1)
 
 
 def attach(response: ClientResponse, sink: Sink) -> bool:
@@ -237,6 +287,12 @@ def resume(response: ClientResponse) -> None:
     """Read on, first what the parser had to leave."""
     if response.connection is not None and (protocol := response.connection.protocol) is not None:
         protocol.resume_reading()
+
+
+def line_of(response: ClientResponse) -> Line | None:
+    """Return the connection that brings *response*, if it hands its body to a sink."""
+    line = None if response.connection is None else response.connection.protocol
+    return line if isinstance(line, Line) and line.hook is not None else None
 
 
 def forget(response: ClientResponse) -> None:

@@ -25,6 +25,7 @@ from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
+from ssegate import lowwater
 from ssegate.config import Upstream
 from ssegate.tap import Line
 from ssegate.wire.dialects.http_error import read_error
@@ -89,6 +90,7 @@ class Upstreams:
 
     async def start(self) -> None:
         """Open the sessions; needs a running loop."""
+        lowwater.is_heeded()  # to be tried now, not in the middle of a stream
         self._connector = _Connector(limit=0, keepalive_timeout=_POOL_SECONDS, ttl_dns_cache=30)
         self._fresh_connector = _Connector(limit=0, force_close=True, ttl_dns_cache=30)
         self._decoding = self._session(self._connector, auto_decompress=True)

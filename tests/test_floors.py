@@ -41,6 +41,7 @@ FLOORS: dict[str, float] = {
     "alarm": 3,
     "loopwatch": 3,
     "tap": 3,
+    "lowwater": 2,
     "connection": 3,
     "listening": 3,
     "certificate": 3,

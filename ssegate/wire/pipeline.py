@@ -68,6 +68,12 @@ _LOST = frozenset({"upstream_truncated", "upstream_disconnected", "upstream_prot
 
 _NEVER = float("inf")
 
+_BATCHES = 3
+"""Batches of several deltas that must have left, for what comes to lie unread until there is another."""
+
+_LULLS = 4
+"""Delays that the idle clock must outlast for that, as it runs meanwhile."""
+
 _SLICE = 64 << 10
 """Bytes that are read the ordinary way in one go."""
 
@@ -258,6 +264,34 @@ class Pipeline:
             self._written_at = now
             self._stats.bytes_out += len(out)
         return out
+
+    def gather(self, data: bytes, now: float) -> bytes:
+        """As ``feed``, for bytes that have lain unread as ``patience`` allowed."""
+        run = self._run
+        if run is None:
+            return self.feed(data, now)
+        out = run.gather(data, now)
+        if out is None:
+            out = self.feed(data, now)
+            return out if self._is_over else out + self.flush(now)  # none of it has to wait once more
+        if out:
+            self._written_at = now
+            self._stats.bytes_out += len(out)
+        return out
+
+    def patience(self, now: float, overhead: int = 0) -> tuple[int, float] | None:
+        """
+        Return for how many bytes, and until when, nothing need be read; None: each is read as it comes.
+
+        Args:
+            overhead: Bytes that come with each frame and are none of it, as the system counts them too.
+        """
+        run = self._run
+        if run is None or run.joined < _BATCHES:
+            return None
+        idle, delay = self._settings.idle, self._settings.batch_delay
+        is_risky = idle is not None and delay is not None and idle < _LULLS * delay
+        return None if is_risky else run.patience(now, overhead)
 
     def tell(self, now: float) -> bytes:
         """Return a failure that came inside the hold as events, for a client that sees no HTTP status."""

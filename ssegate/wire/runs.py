@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import msgspec
 
@@ -25,6 +26,15 @@ from ssegate.wire.stencils import Cast, Stencil
 __all__ = ["Run"]
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
+
+_LONGEST_WAIT = 16 << 10
+"""Bytes that may lie unread: a fraction of what any system holds for a connection."""
+
+_WORTH_JOINING = 3
+"""Deltas of a batch; the two marks that each takes cost as much as the one read that two would save."""
+
+_WORTH_WAITING = 0.004
+"""Seconds; for less than that nothing is left lying."""
 
 _MAX_REST = 64 << 10
 """Bytes of an unfinished frame that wait here; a larger one is the framer's business, with its bounds."""
@@ -42,6 +52,7 @@ class Run:
         total: How many frames there have been.
         room: Bytes that the stream may still bring; whoever has the run go on sets it.
         content_at: When the last one came.
+        joined: How many batches, one after the other up to the last, were worth leaving unread.
         characters: Of text since ``settle``, as Unicode.
     """
 
@@ -52,10 +63,12 @@ class Run:
         "_bytes",
         "_bytes_text",
         "_cast",
+        "_each",
         "_frames",
         "_has_metadata",
         "_head",
         "_held",
+        "_joint",
         "_keeps_escapes",
         "_max_event",
         "_number",
@@ -70,6 +83,7 @@ class Run:
         "characters",
         "content_at",
         "event",
+        "joined",
         "room",
         "total",
     )
@@ -88,6 +102,8 @@ class Run:
         self.content_at = 0.0
         self._head, self._tail, self._shape = pattern.head, pattern.tail, pattern.shape
         self._start, self._stop = len(pattern.head), -len(pattern.tail)
+        self._joint = pattern.tail + pattern.head
+        self._each = 0.0  # bytes of a frame, on the average
         self._before, self._between, self._after = stencil.before, stencil.between, stencil.after
         self._has_metadata = stencil.has_metadata
         self._cast = cast  # where what leaves differs in more than the text too
@@ -96,7 +112,7 @@ class Run:
 
         self._stats = stats
         self._max_event = max_event
-        self.room = 0
+        self.room = self.joined = 0
         self._pace = Pace(1, 0.0)
         self._held: list[bytes] = []
         self._rest = b""
@@ -169,7 +185,7 @@ class Run:
         self._bytes_text += len("".join(texts).encode())
         self.content_at = now
         if self._cast is None:
-            return b"".join([self._send(body, now) for body in bodies])
+            return self._send_all(bodies, now)
         out = []
         for body, one in zip(bodies, found, strict=True):
             self._payload = self._cast.split(data, one)
@@ -189,7 +205,7 @@ class Run:
         # The tail ends a frame's last line, and no JSON string holds the end of a line.
         if not (data.startswith(self._head) and data.endswith(self._tail)):
             return []
-        return data[self._start : self._stop].split(self._tail + self._head)
+        return data[self._start : self._stop].split(self._joint)
 
     def _find(self, data: bytes) -> list[Found]:
         """Return the frames of *data*; none if anything else is in it."""
@@ -265,6 +281,48 @@ class Run:
         self._pace.wrote(now)
         return self._write(b"", count, now)
 
+    def gather(self, data: bytes, now: float) -> bytes | None:
+        """As ``feed``, for deltas that have lain unread: all leave when they are due, however many came."""
+        pace, due_at = self._pace, self._pace.due_at
+        pace.due_at = inf if now >= due_at else due_at
+        fits = len(data) <= min(self._max_event, self.room - self._bytes)
+        out = self._feed_cut(data, now) if fits else None
+        if now < due_at or out is None:
+            if self._held or out is None:
+                # What is left over of a full batch may have lain as long as the first of it.
+                pace.due_at = min(pace.due_at, due_at)
+            return out
+        if pace.due_at == inf:  # no batch was full
+            pace.due_at = now
+        return out + self.flush(now) if self._held else out
+
+    def patience(self, now: float, overhead: int) -> tuple[int, float] | None:
+        """
+        Return how long what comes may lie unread, as nothing would leave any sooner.
+
+        Args:
+            overhead: Bytes that come with each frame and are none of it.
+
+        Returns:
+            The bytes that would fill the batch, and the moment it leaves in any case; None if that is now.
+        """
+        if self._frames:
+            self._each = self._bytes / self._frames
+        pace = self._pace
+        if pace.due_at - now < _WORTH_WAITING or not self._each:
+            return None
+        missing = pace.size - pace.count
+        # In the middle of the last one: frames differ by a few bytes, and each too many is read for nothing.
+        return min(int((missing - 0.5) * (self._each + overhead)), _LONGEST_WAIT), pace.due_at
+
+    def _send_all(self, bodies: list[bytes], now: float) -> bytes:
+        pace = self._pace
+        if now < pace.due_at and pace.count + len(bodies) < pace.size:
+            self._held += bodies
+            pace.count += len(bodies)
+            return b""
+        return b"".join([self._send(body, now) for body in bodies])
+
     def _send(self, body: bytes, now: float) -> bytes:
         leaving = self._pace.add(now)
         if leaving is None:
@@ -279,6 +337,7 @@ class Run:
             body = b"".join(held)
             held.clear()
         stats = self._stats
+        self.joined = self.joined + 1 if count >= _WORTH_JOINING else 0
         stats.sent_deltas += count
         stats.events_out += 1
         metadata = stats.running(now, None) if self._has_metadata else b""

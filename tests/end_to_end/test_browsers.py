@@ -102,6 +102,18 @@ async def test_a_missing_prompt_is_refused(gate: Any, simulator: Any, method: st
     assert not upstream.requests
 
 
+async def test_a_prompt_of_other_bytes_is_refused(gate: Any, simulator: Any):
+    """What is no UTF-8 is said to be that, and where; nothing of it is repeated."""
+    upstream = await simulator()
+    running = await gate(config(upstream.url))
+
+    answer = await ask(running.url, "/generate", b'{"prompt": "caf\xe9"}')
+
+    assert answer.status == 400
+    assert answer.json["error"] == "prompt has invalid UTF-8 (byte 3)"
+    assert not upstream.requests
+
+
 @pytest.mark.parametrize("prompt", [5, ["a"], {"a": 1}, True])
 async def test_a_prompt_that_is_no_text_is_refused(gate: Any, simulator: Any, prompt: Any):
     """A prompt of another type is 400, and nobody is asked."""

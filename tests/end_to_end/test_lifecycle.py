@@ -173,7 +173,7 @@ async def test_the_drain_has_an_end(run_gate: Any, simulator: Any):
 
 @pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
 async def test_the_second_signal_hurries(second: str, run_gate: Any, simulator: Any):
-    """A second signal ends the drain within a second, with 1; readers are told."""
+    """A second signal ends the drain long before its time, with 1; readers are told."""
     upstream = await simulator(Behaviour(fault="infinite", rate=50))
     running = await run_gate(config(upstream.url))
     stream = streaming(running.url)

@@ -81,7 +81,7 @@ async def test_streams_run_on_without_the_store(gate: Any, worker: Worker, own_r
             stream.send(CHAT, BODY)
             assert (await stream.head()).status == 200
         break_server(own_redis, how)
-        waits = [await timed(chat(running, BODY | {"stream": False})) for _ in range(60)]
+        waits = [await timed(chat(running, BODY | {"stream": False})) for _ in range(40)]
         streams.append(await stack.enter_async_context(connected(running.url)))
         streams[-1].send(CHAT, BODY)
         assert (await streams[-1].head()).status == 200
@@ -116,7 +116,7 @@ def break_server(server: RedisServer, how: str) -> None:
         server.send(signal.SIGSTOP)
     else:
         with server.client() as client:
-            client.execute_command("CLIENT", "PAUSE", "2000", "ALL")
+            client.execute_command("CLIENT", "PAUSE", "5000", "ALL")
 
 
 def mend_server(server: RedisServer, how: str) -> None:

@@ -27,12 +27,12 @@ ITEM = "response.output_item"
 REPEATED = {"message": "content", "reasoning": "summary"}
 """The kinds of items that say something to be read and nothing to be done, each with where it does."""
 
-_OF_THE_SERVER = {
+_OF_THE_SERVER: dict[str, str | None] = {
     "code_interpreter_call": "incomplete",
     "file_search_call": "incomplete",
     "image_generation_call": "failed",
     "mcp_call": "incomplete",
-    "mcp_list_tools": "failed",
+    "mcp_list_tools": None,  # it has no status
     "web_search_call": "failed",
 }
 """What clients only look on at, and the status in which it breaks off: each kind has its own."""
@@ -76,7 +76,8 @@ def endings(key: Key, item: dict[str, Any], parts: list[tuple[str, Part]]) -> It
         item: As it was opened.
         parts: In their order, each with the name of the events that bring it.
     """
-    kind, status = item.get("type"), "incomplete"
+    kind = item.get("type")
+    status: str | None = "incomplete"
     if not isinstance(kind, str):
         return  # no client can read it either
     if kind == "function_call":
@@ -91,7 +92,8 @@ def endings(key: Key, item: dict[str, Any], parts: list[tuple[str, Part]]) -> It
         status = _OF_THE_SERVER[kind]
     else:
         item = {name: item[name] for name in _BARE if name in item}
-    yield f"{ITEM}.done", {**place_of(key), "item": {**item, "status": status}}
+    ended = item if status is None else {**item, "status": status}
+    yield f"{ITEM}.done", {**place_of(key), "item": ended}
 
 
 def _end_call(said: Part, item: dict[str, Any]) -> Iterator[Told]:

@@ -99,7 +99,8 @@ class OpenItems:
             try:
                 self._read(carried, _said(carried.payload))
             except (WireError, *UNREADABLE):
-                self._behead()  # what is not known to the last letter is not repeated
+                # What is not known to the last letter is not repeated; nor is what may have ended.
+                (self._forget if carried.event == f"{ITEM}.done" else self._behead)()
 
     def close(self) -> tuple[list[Told], list[Told]]:
         """
@@ -112,7 +113,7 @@ class OpenItems:
         for key, item in self._items.items():
             with suppress(ValueError, RecursionError):  # an item that no client can read either
                 opened = json.loads(item)
-                is_text = opened.get("type") in (*REPEATED,)
+                is_text = opened.get("type") in list(REPEATED)  # whatever it is, a list can be asked for it
                 (before if is_text and not self._has_heads_only else after).extend(
                     endings(key, opened, self._of(key))
                 )
@@ -201,10 +202,12 @@ class OpenItems:
 
     def _behead(self) -> None:
         """Let go of all that open items have said, and of the items too where they are too many."""
+        if self._has_heads_only and self._size <= _MOST:
+            return
         items = {key: _head(item) for key, item in self._items.items()}
         size = sum(_HEAD + len(head) for head in items.values())
         self._forget()
-        if size <= _MOST:
+        if items and size <= _MOST:
             self._items, self._size, self._has_heads_only = items, size, True
 
     def _forget(self) -> None:
@@ -233,7 +236,10 @@ def _head(item: bytes) -> bytes:
 
 
 def _named(value: msgspec.Raw) -> _Named:
-    return msgspec.json.decode(value, type=_Named)
+    try:
+        return msgspec.json.decode(value, type=_Named)
+    except UNREADABLE:
+        return repair(bytes(value), _Named)
 
 
 def _name_of(said: _Said) -> str | None:

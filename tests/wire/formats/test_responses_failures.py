@@ -342,6 +342,32 @@ def test_after_a_long_item_the_next_is_short():
     assert [said["item"]["id"] for said in answer.fail() if "item" in said] == ["i1"]
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_item_with_half_a_character(is_done):
+    """It is read all the same: what is done is not ended again, what is open is."""
+    answer = Answer()
+    answer.open("message", role="assistant", content=[])
+    item = {"id": "i1", "type": "message", "role": "assistant", "content": [{"text": "\ud83d"}]}
+    answer.say("output_item.added", output_index=1, item=item)
+    if is_done:
+        answer.say("output_item.done", output_index=1, item=item)
+    answer.text("a")
+
+    ended = {said["item"]["id"] for said in answer.fail(is_read=False) if "item" in said}
+    assert ended == ({"i0"} if is_done else {"i0", "i1"})
+
+
+def test_what_cannot_be_read_makes_no_other_item_short():
+    """Nothing is open that would have to be remembered."""
+    answer = Answer()
+    broken = Carried("response.output_item.added", b'{"output_index":0,"item":}')
+    answer.format.encode(broken, b"")
+    answer.open("message", role="assistant", content=[])
+    answer.text("a")
+
+    assert [said["text"] for said in answer.fail(is_read=False) if "text" in said] == ["a"]
+
+
 def test_more_items_than_anybody_opens():
     """What is kept of heads is bounded, too; the earliest are ended by the response alone."""
     answer = Answer()

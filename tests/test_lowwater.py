@@ -1,0 +1,87 @@
+"""Sockets whose bytes are left lying until there are enough of them."""
+
+import select
+import socket
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from ssegate import lowwater
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="low-water marks are Linux's")
+
+
+@contextmanager
+def connected():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as writer,
+        server.accept()[0] as reader,
+    ):
+        yield reader, writer
+
+
+def transport_of(sock):
+    return SimpleNamespace(get_extra_info=lambda name: sock if name == "socket" else None)
+
+
+def is_readable(poll):
+    return bool(poll.poll(0.05))
+
+
+def test_they_work_here():
+    """Whoever runs the tests elsewhere learns that half of them had nothing to show."""
+    assert lowwater.is_heeded()
+
+
+def test_a_connection_is_shown_when_enough_has_come():
+    """Then all of it; and at once when the mark is lowered, by the poll that waits already."""
+    with connected() as (reader, writer), select.epoll() as poll:
+        poll.register(reader, select.EPOLLIN)
+        assert lowwater.set_mark(reader.fileno(), 10)
+        writer.send(b"123456789")
+        assert not is_readable(poll)
+        writer.send(b"0")
+        assert is_readable(poll)
+        assert reader.recv(100) == b"1234567890"
+
+        writer.send(b"x")
+        assert not is_readable(poll)
+        assert lowwater.set_mark(reader.fileno(), 1)
+        assert is_readable(poll)
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_the_end_is_shown_at_once(how):
+    """With what lies there before it."""
+    with connected() as (reader, writer), select.epoll() as poll:
+        poll.register(reader, select.EPOLLIN)
+        lowwater.set_mark(reader.fileno(), 1000)
+        writer.send(b"x")
+        assert not is_readable(poll)
+        if how == "reset":
+            writer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+
+        assert is_readable(poll)
+
+
+def test_a_descriptor_that_is_none():
+    """The caller is told."""
+    with connected() as (reader, _):
+        descriptor = reader.detach()
+    socket.close(descriptor)
+
+    assert not lowwater.set_mark(descriptor, 2)
+
+
+def test_where_there_are_no_marks():
+    """Pipes and sockets of files know none: whatever comes is read."""
+    left, right = socket.socketpair()
+    with left, right:
+        assert lowwater.descriptor_of(transport_of(left)) is None
+    assert lowwater.descriptor_of(transport_of(None)) is None
+    with connected() as (reader, _):
+        assert lowwater.descriptor_of(transport_of(reader)) == reader.fileno()
