@@ -99,8 +99,11 @@ class OpenItems:
             try:
                 self._read(carried, _said(carried.payload))
             except (WireError, *UNREADABLE):
-                # What is not known to the last letter is not repeated; nor is what may have ended.
-                (self._forget if carried.event == f"{ITEM}.done" else self._behead)()
+                # What is not known to the last letter is not repeated, nor what may have ended ended again.
+                if carried.event == f"{ITEM}.done":
+                    self._forget()
+                else:
+                    self._behead()
 
     def close(self) -> tuple[list[Told], list[Told]]:
         """
@@ -113,10 +116,10 @@ class OpenItems:
         for key, item in self._items.items():
             with suppress(ValueError, RecursionError):  # an item that no client can read either
                 opened = json.loads(item)
-                is_text = opened.get("type") in list(REPEATED)  # whatever it is, a list can be asked for it
-                (before if is_text and not self._has_heads_only else after).extend(
-                    endings(key, opened, self._of(key))
-                )
+                kind = opened.get("type")
+                is_text = isinstance(kind, str) and kind in REPEATED
+                told = before if is_text and not self._has_heads_only else after
+                told += endings(key, opened, self._of(key))
         return before, after
 
     def _of(self, key: Key) -> list[tuple[str, Part]]:
