@@ -20,11 +20,12 @@ from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
 
 from ssegate import passing, tap
-from ssegate.alarm import GRAIN, Alarm, Soon
+from ssegate.alarm import Alarm, Soon
 from ssegate.booking import Identity, row, stream_report
 from ssegate.copying import Copy
 from ssegate.inlet import Inlet
 from ssegate.outlet import Outlet
+from ssegate.pacing import Pacing
 from ssegate.quota import Quota
 from ssegate.report import StreamReport
 from ssegate.upstream import Call, Upstreams, broken_body
@@ -34,8 +35,6 @@ from ssegate.wire.formats import HEADERS
 from ssegate.wire.pipeline import Pipeline
 
 __all__ = ["Relay", "Terms"]
-
-_NEVER = float("inf")
 
 _SAMPLED = 16
 """
@@ -89,9 +88,7 @@ class Relay:
         self._is_booked = False
         self._write_by: float | None = None
         self._alarm = Alarm(self._on_time)
-        self._soon, self._soon_at = soon, _NEVER
-        self._line: tap.Line | None = None
-        self._unread_until: float | None = None
+        self._pacing = Pacing(pipeline, soon, self._flush)
         self._waiter: asyncio.Future[None] | None = None
         self._commit: asyncio.Task[None] | None = None
         self._copy: Copy | None = None
@@ -175,7 +172,8 @@ class Relay:
         if self._outlet.paused:
             self._inlet.pause()
         await self._inlet.flow(self, push=self.push, may_read=self._may_read)
-        self._line = None if self._is_over else self._inlet.line
+        if not self._is_over:
+            self._pacing.begin(self._inlet.line)
 
     async def _may_read(self) -> bool:
         await self._wait_for(lambda: not self._outlet.paused or self._is_over)
@@ -230,7 +228,7 @@ class Relay:
         response, outlet, terms = self._inlet.response, self._outlet, self._terms
         assert response is not None and self._pipeline.unclaimed is not None
         tap.detach(response)
-        self._line = None
+        self._pacing.end()
         self._alarm.stop()
         self._inlet.resume()
         headers = passing.passed_headers(
@@ -256,7 +254,8 @@ class Relay:
         """Bytes of the upstream's body: through the pipeline and out."""
         reads = self._reads = self._reads + 1
         began = perf_counter() if reads % _SAMPLED == 2 else None
-        now, may_have_lain = self._now(), self._unread_until is not None
+        now, pacing = self._now(), self._pacing
+        may_have_lain = pacing.unread_until is not None
         try:
             out = self._pipeline.gather(data, now) if may_have_lain else self._pipeline.feed(data, now)
         except Exception:
@@ -266,9 +265,9 @@ class Relay:
             self._sampled += 1
         self._send(out)
         if may_have_lain or began is not None:
-            self._leave_unread(now)
-        if self._soon_at == _NEVER:
-            self._note_soon(now)
+            pacing.leave_unread(now)
+        if not pacing.is_told:
+            pacing.tell(now)
         if self._pipeline.finish is not None:
             self._arm()  # how long a finish is held; that can be taken back
 
@@ -285,46 +284,13 @@ class Relay:
             self._inlet.pause()
         self._deliver(out)
 
-    def _leave_unread(self, now: float) -> None:
-        """Leave what comes lying until there is a batch of it, if nothing of it would leave sooner."""
-        line = self._line
-        wanted = None if line is None else self._pipeline.patience(now, line.overhead)
-        if line is not None and wanted is not None and line.set_low_water(wanted[0]):
-            self._unread_until = wanted[1]
-        elif self._unread_until is not None:
-            self._read_on()
-            self._unread_until = None
-
-    def _read_on(self) -> bool:
-        """Read whatever comes; tell whether something may lie there that comes in this turn of the loop."""
-        line = self._line
-        return line is not None and line.low_water > 1 and line.set_low_water(1)
-
-    def _note_soon(self, now: float) -> None:
-        due = self._unread_until
-        if due is None or due <= now:
-            due = self._pipeline.near_deadline
-        if due is not None:
-            self._soon_at = due
-            self._soon.tell(self, due)
-
-    def on_soon(self, now: float) -> None:
-        """A batch may have been held, or left unread, for long enough (``alarm.Waiting``)."""
-        self._soon_at = _NEVER
-        due, until = self._pipeline.near_deadline, self._unread_until
-        if until is not None and until <= now and self._read_on():
-            if due is not None:
-                # What is held leaves with what is read now: it is told again when that must have happened.
-                self._soon_at = now + GRAIN
-                self._soon.tell(self, self._soon_at)
-            return
-        if due is not None and due <= now:
-            try:
-                out = self._pipeline.flush(now)
-            except Exception:
-                out = self._failed_inside()
-            self._send(out)
-        self._note_soon(now)
+    def _flush(self, now: float) -> None:
+        """A batch has been held for long enough."""
+        try:
+            out = self._pipeline.flush(now)
+        except Exception:
+            out = self._failed_inside()
+        self._send(out)
 
     def on_end(self) -> None:
         """The upstream's body is complete."""
@@ -476,8 +442,7 @@ class Relay:
             self._pipeline.fail(failure, self._now())
 
     def _release(self) -> None:
-        self._read_on()  # the end of the body is five bytes
-        self._line = None
+        self._pacing.end()  # before its body ends, which is five bytes
         self._inlet.release(is_complete=self._pipeline.outcome == "completed")
 
     def _close(self) -> None:

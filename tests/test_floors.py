@@ -27,6 +27,7 @@ FLOORS: dict[str, float] = {
     "exchange": 3.6,  # what it says of limits is laid over what the upstream says
     "client_body": 3.5,
     "inlet": 3.5,
+    "pacing": 3.5,
     "passing": 3.5,
     "copying": 3.5,
     "limits": 3,

@@ -133,9 +133,9 @@ async def gate(nothing_left_open: None) -> AsyncIterator[Gates]:
     await gates.stop_all()
 
 
-def will_wait(relay: Any) -> bool:
-    """A timer that *relay* asks for again after its end would keep gate and core busy for ever."""
-    return relay._pipeline.near_deadline is not None
+def will_wait(pacing: Any) -> bool:
+    """A timer that *pacing* asks for again after its end would keep gate and core busy for ever."""
+    return pacing._pipeline.near_deadline is not None
 
 
 class Simulators:
