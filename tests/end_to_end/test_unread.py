@@ -89,34 +89,6 @@ async def test_streams_are_whole(is_encrypted: bool, gate: Any, marks: list[int]
         assert len(upstream.peers) == 1
 
 
-async def test_no_token_waits_twice(gate: Any, marks: list[int]):
-    """What is held when its batch is due leaves with what lies there, and neither waits for the next."""
-    delay, spoken = 0.6, {}
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.say(HEAD)
-        for n in range(150):
-            # So large that the mark, which is bounded, comes before the batch is full.
-            spoken[n] = asyncio.get_running_loop().time()
-            await peer.say(chunk(sse(f"<{n}>" + "x" * 1200)))
-            await asyncio.sleep(0.02)
-        await peer.say(chunk(DONE))
-
-    waits = []
-    async with scripted(script) as upstream:
-        running = await gate(config(upstream.url, "600ms").replace("size: 8", "size: 64"))
-        async with calling(running.url) as client:
-            client.ask(PATH)
-            for n in range(150):
-                await client.until(b"<%d>" % n)
-                waits.append(asyncio.get_running_loop().time() - spoken[n])
-
-    assert has_waited(marks)
-    # A busy machine may add to it, but not as much again.
-    assert max(waits) < 1.6 * delay
-
-
 async def test_where_nothing_can_be_left_lying(gate: Any, monkeypatch: pytest.MonkeyPatch, marks: list[int]):
     """Each token is read as it comes, as on any other system."""
     monkeypatch.setattr(lowwater, "is_heeded", lambda: False)
