@@ -47,7 +47,7 @@ def has_waited(marks: list[int]) -> bool:
 
 
 async def speak(peer: Peer, words: list[str] = WORDS) -> None:
-    """Send the words, each on its own, faster than batches are due."""
+    """Send the words, each on its own, faster than batches are due, on a busy machine too."""
     await peer.say(HEAD)
     for word in words:
         await peer.say(chunk(sse(word)))
@@ -64,7 +64,7 @@ def text_of(body: bytes) -> str:
     return "".join(said.get("token", "") for _, said in events(body))
 
 
-def config(url: str, delay: str = "60ms") -> str:
+def config(url: str, delay: str = "400ms") -> str:
     return CONFIG.format(url=url, delay=delay)
 
 
