@@ -278,23 +278,34 @@ class RedisStore:
 
     async def beat(self) -> None:
         """Say that this replica lives and what it has open; if the server answers, it is up."""
-        pairs = [(key, lease) for lease, keys in self._leases.items() for key in keys]
-        try:
-            for at in range(0, max(1, len(pairs)), _BATCH):
-                await self._beat_for(pairs[at : at + _BATCH])
-        except StoreDown:
-            return
-        # Streams that have ended meanwhile must not have been opened again.
-        ended = (pair for pair in pairs if pair[1] not in self._leases)
-        self._owed += [Debt(key, StreamLimit(0), -1, lease=lease) for key, lease in ended]
-        self._owe_unseen()
-        if await self._write() and not self.is_up:
-            self.is_up = True
-            if self._complained_at != _NEVER:
-                _log.warning("the limit store answers")
-            # What was taken while that was written; from here on nothing is.
+        told: set[tuple[str, str]] = set()
+        while True:
+            pairs = [pair for pair in self._open_streams() if pair not in told]
+            try:
+                for at in range(0, max(1, len(pairs)), _BATCH):
+                    await self._beat_for(pairs[at : at + _BATCH])
+            except StoreDown:
+                return
+            told.update(pairs)
+            # Streams that have ended meanwhile must not have been opened again.
+            ended = (pair for pair in pairs if pair[1] not in self._leases)
+            self._owed += [Debt(key, StreamLimit(0), -1, lease=lease) for key, lease in ended]
             self._owe_unseen()
-            await self._write()
+            if not await self._write() or self.is_up:
+                return
+            # Nor may it be asked before it knows those that have been opened without it meanwhile.
+            if told.issuperset(self._open_streams()):
+                break
+        self.is_up = True
+        if self._complained_at != _NEVER:
+            _log.warning("the limit store answers")
+        # What was taken while that was written; from here on nothing is.
+        self._owe_unseen()
+        await self._write()
+
+    def _open_streams(self) -> list[tuple[str, str]]:
+        """Return bucket and lease of each."""
+        return [(key, lease) for lease, keys in self._leases.items() for key in keys]
 
     def _owe_unseen(self) -> None:
         self._owed += self._unseen.debts(self._moment())

@@ -292,7 +292,9 @@ async def test_what_is_no_stream_ends_with_the_drain(asked_for: str, run_gate: A
     running = await run_gate(config(upstream.url, drain="300ms"))
     async with calling(running.url) as client:
         if asked_for == "an upload":
-            client.send(post(1000).replace(b"application/json", b"audio/wav") + b"half")
+            begun = post(1000, "Expect: 100-continue").replace(b"application/json", b"audio/wav")
+            client.send(begun + b"half")
+            await client.until(b"100 Continue\r\n\r\n")
         else:
             client.ask(PATH, {"stream": False})
             await until(lambda: upstream.open_streams == 1)

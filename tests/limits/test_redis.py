@@ -260,6 +260,23 @@ async def test_a_stream_that_got_no_answer_holds_no_place(own_redis: RedisServer
         assert await admitted(other, streams(2), of=5) == 1
 
 
+async def test_a_stream_that_opens_while_the_server_comes_back_counts(own_redis: RedisServer):
+    """The server learns of it before anything is decided there again, though it came after the question."""
+    async with store_of(own_redis) as other:
+        store = RedisStore(own_redis.url, budget=10)
+        own_redis.send(signal.SIGSTOP)
+        beating = asyncio.create_task(store.beat())
+        await asyncio.sleep(0.05)
+        opened = await store.take([streams(2)])
+        own_redis.send(signal.SIGCONT)
+        await beating
+        await until(lambda: other.is_up)
+
+        assert opened.is_alone and store.is_up
+        assert await admitted(other, streams(2), of=5) == 1
+        await store.stop()
+
+
 async def test_a_client_that_leaves_while_it_is_decided_takes_nothing(own_redis: RedisServer):
     """The answer came too late for it, and all that was taken comes back."""
     async with store_of(own_redis, budget=10) as store:
