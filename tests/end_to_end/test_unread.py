@@ -125,8 +125,7 @@ async def test_an_upstream_that_breaks_off(how: str, gate: Any, marks: list[int]
     async def script(peer: Peer) -> None:
         await peer.request()
         await speak(peer)
-        if how == "closed":
-            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # a reset takes with it what has not been sent
         BREAKS[how](peer)
 
     async with scripted(script) as upstream:
@@ -135,9 +134,7 @@ async def test_an_upstream_that_breaks_off(how: str, gate: Any, marks: list[int]
 
     assert has_waited(marks)
     assert events(heard.body)[-1][1]["code"] == "upstream_truncated"
-    # A reset takes with it what the system had not handed over.
-    words = text_of(heard.body)
-    assert words == "".join(WORDS) if how == "closed" else "".join(WORDS).startswith(words)
+    assert text_of(heard.body) == "".join(WORDS)
 
 
 async def test_a_client_that_leaves(gate: Any, marks: list[int]):
