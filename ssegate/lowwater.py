@@ -11,14 +11,18 @@ Source: https://man7.org/linux/man-pages/man7/socket.7.html
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 import sys
 from functools import cache
 
-__all__ = ["descriptor_of", "is_heeded", "set_mark"]
+__all__ = ["descriptor_of", "is_heeded", "read", "set_mark"]
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+_ROOM = 32 << 10
+"""Bytes of one reading: more than mostly lie there, so that a second is rare."""
 
 try:
     import ctypes
@@ -71,3 +75,16 @@ def set_mark(descriptor: int, size: int) -> bool:
     """Have the open *descriptor* count as readable from *size* bytes on; tell whether it does."""
     _size.value = size
     return bool(_setsockopt(descriptor, _LEVEL, _OPTION, _REFERENCE, _LENGTH) == 0)
+
+
+def read(descriptor: int) -> bytes:
+    """Return all that lies at the open *descriptor*; nothing also at its end, and where it has failed."""
+    found = []
+    try:
+        while data := os.read(descriptor, _ROOM):
+            found.append(data)
+            if len(data) < _ROOM:
+                break
+    except OSError:  # there is no more
+        pass
+    return b"".join(found)

@@ -22,13 +22,15 @@ class Pacing:
 
     Attributes:
         is_told: It will be told of a moment that is near.
+        joins: Deltas may wait for others; else nothing is ever due here.
         unread_until: When what may lie unread is read at the latest; None: everything is read as it comes.
     """
 
-    __slots__ = ("_flush", "_line", "_pipeline", "_soon", "is_told", "unread_until")
+    __slots__ = ("_flush", "_line", "_pipeline", "_soon", "is_told", "joins", "unread_until")
 
     def __init__(self, pipeline: Pipeline, soon: Soon, flush: Callable[[float], None]) -> None:
         self.is_told = False
+        self.joins = pipeline.may_join
         self.unread_until: float | None = None
         self._pipeline, self._soon, self._flush = pipeline, soon, flush
         self._line: Line | None = None
@@ -65,13 +67,16 @@ class Pacing:
     def on_soon(self, now: float) -> None:
         """A batch may have been held, or left unread, for long enough (``alarm.Waiting``)."""
         self.is_told = False
-        due, until = self._pipeline.near_deadline, self.unread_until
-        if until is not None and until <= now and self._read_on():
-            if due is not None:
+        line, until = self._line, self.unread_until
+        if line is not None and until is not None and until <= now:
+            if line.read_lying() and self.unread_until != until:
+                return  # it has left, and what comes next has been seen to
+            if self._read_on() and self._pipeline.near_deadline is not None:
                 # What is held leaves with what is read now: it is told again when that must have happened.
                 self.is_told = True
                 self._soon.tell(self, now + GRAIN)
-            return
+                return
+        due = self._pipeline.near_deadline
         if due is not None and due <= now:
             self._flush(now)
         self.tell(now)

@@ -264,10 +264,11 @@ class Relay:
             self._busy += perf_counter() - began
             self._sampled += 1
         self._send(out)
-        if may_have_lain or began is not None:
-            pacing.leave_unread(now)
-        if not pacing.is_told:
-            pacing.tell(now)
+        if pacing.joins:
+            if may_have_lain or out:
+                pacing.leave_unread(now)
+            if not pacing.is_told:
+                pacing.tell(now)
         if self._pipeline.finish is not None:
             self._arm()  # how long a finish is held; that can be taken back
 

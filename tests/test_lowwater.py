@@ -103,3 +103,37 @@ def test_where_there_are_no_marks():
     assert lowwater.descriptor_of(transport_of(None)) is None
     with connected() as (reader, _):
         assert lowwater.descriptor_of(transport_of(reader)) == reader.fileno()
+
+
+@heeded
+@pytest.mark.parametrize("size", [1, lowwater._ROOM - 1, lowwater._ROOM, 3 * lowwater._ROOM + 1])
+def test_all_that_lies_there_is_read(size):
+    """Also where it is more than is read in one go; then nothing is there."""
+    with connected() as (reader, writer):
+        reader.setblocking(False)
+        writer.sendall(b"x" * size)
+        found = b""
+        while len(found) < size:
+            found += lowwater.read(reader.fileno())
+
+        assert found == b"x" * size
+        assert lowwater.read(reader.fileno()) == b""
+
+
+@heeded
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_what_lies_before_the_end_is_read(how):
+    """The end itself is nothing, and stays to be seen by others."""
+    with connected() as (reader, writer), select.epoll() as poll:
+        poll.register(reader, select.EPOLLIN)
+        reader.setblocking(False)
+        writer.sendall(b"last")
+        if how == "reset":
+            assert lowwater.read(reader.fileno()) == b"last"
+            writer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+        assert is_readable(poll)
+
+        assert lowwater.read(reader.fileno()) == (b"last" if how == "closed" else b"")
+        assert lowwater.read(reader.fileno()) == b""
+        assert is_readable(poll) and reader.recv(1) == b""

@@ -74,8 +74,8 @@ _BATCHES = 3
 _LULLS = 4
 """Delays that the idle clock must outlast for that, as it runs meanwhile."""
 
-_SLICE = 64 << 10
-"""Bytes that are read the ordinary way in one go."""
+_SLICES = tuple(2 << power for power in range(10, 16))
+"""Bytes of much data that are read in one go, the last for all that is left: 2 KiB to 64 KiB."""
 
 _LARGE = 16 << 10
 """Bytes of an event that is no token: nothing is gained by having it wait for others, or by its pattern."""
@@ -183,18 +183,21 @@ class Pipeline:
         self._has_begun = True
         self._recogniser = Recogniser(self._settings.dialect, content_type, self._settings.max_event)
 
-    def feed(self, data: bytes, now: float) -> bytes:
-        """Take bytes of the upstream's body; return bytes for the client."""
+    def feed(self, data: bytes, now: float, size: int = _SLICES[0]) -> bytes:
+        """
+        Take bytes of the upstream's body; return bytes for the client.
+
+        Args:
+            size: Of data up to this many bytes nothing is read separately.
+        """
         run = self._run
         if run is not None and (out := run.feed(data, now)) is not None:
             if out:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
-        if len(data) > _SLICE:
-            # How bytes are cut changes nothing but this: a run is found after the first of them.
-            slices = [data[at : at + _SLICE] for at in range(0, len(data), _SLICE)]
-            return b"".join([self.feed(part, now) for part in slices])
+        if len(data) > size:
+            return self._feed_sliced(data, now)
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:
@@ -209,6 +212,23 @@ class Pipeline:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
         return self._take(now)
+
+    def _feed_sliced(self, data: bytes, now: float) -> bytes:
+        """
+        Take much at once, in slices that grow.
+
+        How bytes are cut changes nothing but the cost: a run is found after the first slice, and what is no
+        part of one has only its own slice read the ordinary way.
+        """
+        out = []
+        at = 0
+        sizes = iter(_SLICES)
+        size = 0
+        while at < len(data):
+            size = next(sizes, size)
+            out.append(self.feed(data[at : at + size], now, size))
+            at += size
+        return b"".join(out)
 
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
@@ -278,6 +298,11 @@ class Pipeline:
             self._written_at = now
             self._stats.bytes_out += len(out)
         return out
+
+    @property
+    def may_join(self) -> bool:
+        """Deltas may wait for others, to leave with them."""
+        return self._settings.batch_size > 1
 
     def patience(self, now: float, overhead: int = 0) -> tuple[int, float] | None:
         """

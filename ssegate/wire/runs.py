@@ -30,8 +30,8 @@ _decode_texts = msgspec.json.Decoder(list[str]).decode
 _LONGEST_WAIT = 16 << 10
 """Bytes that may lie unread: a fraction of what any system holds for a connection."""
 
-_WORTH_JOINING = 3
-"""Deltas of a batch; the two marks that each takes cost as much as the one read that two would save."""
+_WORTH_JOINING = 2
+"""Deltas of a batch; where each leaves alone there is no read to be saved."""
 
 _WORTH_WAITING = 0.004
 """Seconds; for less than that nothing is left lying."""
@@ -52,7 +52,7 @@ class Run:
         total: How many frames there have been.
         room: Bytes that the stream may still bring; whoever has the run go on sets it.
         content_at: When the last one came.
-        joined: How many batches, one after the other up to the last, were worth leaving unread.
+        joined: How many batches, one after the other up to the last, would have been worth leaving unread.
         characters: Of text since ``settle``, as Unicode.
     """
 
@@ -80,6 +80,7 @@ class Run:
         "_stats",
         "_stop",
         "_tail",
+        "_wrote_at",
         "characters",
         "content_at",
         "event",
@@ -99,7 +100,7 @@ class Run:
     ) -> None:
         self.event = event
         self.total = self.characters = self._frames = self._bytes = self._bytes_text = 0
-        self.content_at = 0.0
+        self.content_at = self._wrote_at = 0.0
         self._head, self._tail, self._shape = pattern.head, pattern.tail, pattern.shape
         self._start, self._stop = len(pattern.head), -len(pattern.tail)
         self._joint = pattern.tail + pattern.head
@@ -337,7 +338,12 @@ class Run:
             body = b"".join(held)
             held.clear()
         stats = self._stats
-        self.joined = self.joined + 1 if count >= _WORTH_JOINING else 0
+        if count < _WORTH_JOINING:
+            self.joined = 0
+        else:
+            # Of a stream so fast that its batches fill at once, each read brings several in any case.
+            self.joined = self.joined + 1 if now - self._wrote_at >= _WORTH_WAITING else 0
+            self._wrote_at = now
         stats.sent_deltas += count
         stats.events_out += 1
         metadata = stats.running(now, None) if self._has_metadata else b""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from simulate.peer import until
 from wire.driving import word
 from wire.test_pipeline_unread import DELAY, joining
 
@@ -17,17 +21,27 @@ from ssegate.pacing import Pacing
 from ssegate.tap import Line
 from ssegate.wire.pipeline import Pipeline
 
-from .scripted import HEAD, Peer, scripted
+from .scripted import HEAD, Peer, chunk, scripted
 from .test_tap import Heard
 
 pytestmark = pytest.mark.skipif(not lowwater.is_heeded(), reason="this system has no low-water marks")
 
 
+class Body(NamedTuple):
+    """A tapped body, and who sends it."""
+
+    line: Line
+    peer: Peer
+    heard: Heard
+
+
 @pytest.fixture
-async def line() -> AsyncIterator[Line]:
-    """The connection of a tapped body."""
+async def body() -> AsyncIterator[Body]:
+    """A body that has begun."""
+    peers: list[Peer] = []
 
     async def script(peer: Peer) -> None:
+        peers.append(peer)
         await peer.say(HEAD)
         await peer.left()
 
@@ -39,10 +53,33 @@ async def line() -> AsyncIterator[Line]:
         line.set_response_params(read_until_eof=True)
         _, reader = await line.read()
         response: Any = SimpleNamespace(content=reader, headers={"Transfer-Encoding": "chunked"})
-        assert tap.attach(response, Heard())
-        yield line
+        heard = Heard()
+        assert tap.attach(response, heard)
+        yield Body(line, peers[0], heard)
         line.close()
         await closed
+
+
+@pytest.fixture
+def line(body: Body) -> Line:
+    """The connection of a tapped body."""
+    return body.line
+
+
+async def lie(body: Body, data: bytes) -> None:
+    """Have *data* lie unread."""
+    assert body.line.set_low_water(1 << 14) and body.line.transport is not None
+    descriptor = lowwater.descriptor_of(body.line.transport)
+    assert descriptor is not None
+    await body.peer.say(data)
+
+    def lying() -> int:
+        size = array.array("i", [0])
+        fcntl.ioctl(descriptor, termios.FIONREAD, size)
+        return size[0]
+
+    await until(lambda: lying() == len(data))
+    assert body.heard.data == []
 
 
 def pacing_of(line: Line) -> tuple[Pacing, Soon, Pipeline, float]:
@@ -92,3 +129,45 @@ async def test_the_end_reads_whatever_comes(line: Line):
 
     pacing.leave_unread(now)
     assert line.low_water == 1
+
+
+async def test_what_lies_there_is_read_at_once(body: Body):
+    """Without a turn of the loop; the mark stays where it is."""
+    await lie(body, chunk(b"one") + chunk(b"two"))
+
+    assert body.line.read_lying()
+    assert body.heard.whole == b"onetwo"
+    assert body.line.low_water == 1 << 14
+    assert not body.line.read_lying()
+
+
+async def test_while_nothing_is_to_be_read_nothing_is(body: Body):
+    """The client does not take what was written already."""
+    await lie(body, chunk(b"one"))
+    tap.pause(SimpleNamespace(connection=SimpleNamespace(protocol=body.line), content=None))  # type: ignore[arg-type]
+
+    assert not body.line.read_lying()
+    assert body.heard.data == []
+
+
+async def test_a_connection_that_closes_is_not_read(body: Body):
+    """Its descriptor may be another's in a moment."""
+    await lie(body, chunk(b"one"))
+    assert body.line.transport is not None
+    body.line.transport.close()
+
+    assert not body.line.read_lying()
+
+
+async def test_the_beginning_of_a_chunk_keeps_nothing_lying(body: Body):
+    """What is due has not come yet: from now on whatever comes is read."""
+    pacing, _, pipeline, now = pacing_of(body.line)
+    await lie(body, b"5")
+
+    pacing.on_soon(now + DELAY)
+    assert body.line.low_water == 1
+
+    pacing.on_soon(now + DELAY + GRAIN)
+    assert pipeline.near_deadline is None
+    await body.peer.say(b"\r\nhello\r\n")
+    await until(lambda: body.heard.whole == b"hello")
