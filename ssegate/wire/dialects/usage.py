@@ -147,7 +147,10 @@ def _output(counts: dict[str, Any], reasoning: int | None) -> int | None:
 
 
 def _first(counts: dict[str, Any], names: Names) -> int | None:
-    for outer, inner in _paths(names):
+    outers, paths = _paths(names)
+    if outers.isdisjoint(counts):
+        return None
+    for outer, inner in paths:
         value = counts.get(outer)
         if inner:
             value = value.get(inner) if isinstance(value, dict) else None
@@ -157,10 +160,11 @@ def _first(counts: dict[str, Any], names: Names) -> int | None:
 
 
 @lru_cache
-def _paths(names: Names) -> list[tuple[str, str]]:
+def _paths(names: Names) -> tuple[frozenset[str], list[tuple[str, str]]]:
     """Take *names* apart once: Gemini tells its usage with every chunk."""
     parts = (name.partition(".") for name in names)
-    return [(outer, inner) for outer, _, inner in parts]
+    paths = [(outer, inner) for outer, _, inner in parts]
+    return frozenset(outer for outer, _ in paths), paths
 
 
 def _number(value: object) -> int | None:
