@@ -68,6 +68,12 @@ async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:
 async def _whole(request: BaseRequest, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
+    if request.content.is_eof():
+        # Mostly it came with the head: nobody needs to wait for it, or to look at a clock.
+        raw = request.content.read_nowait()
+        if len(raw) > limit:
+            raise _too_large(limit)
+        return raw
     parts, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):

@@ -17,12 +17,15 @@ import socket
 import sys
 from functools import cache
 
-__all__ = ["descriptor_of", "is_heeded", "read", "set_mark"]
+__all__ = ["MOST", "descriptor_of", "is_heeded", "read", "set_mark"]
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _ROOM = 32 << 10
-"""Bytes of one reading: more than mostly lie there, so that a second is rare."""
+"""Bytes of one call: more than mostly lie there, so that a second is rare."""
+
+MOST = 256 << 10
+"""Bytes that are read in one go, as by the loop: a flood is held back by a client that cannot take it."""
 
 try:
     import ctypes
@@ -78,10 +81,15 @@ def set_mark(descriptor: int, size: int) -> bool:
 
 
 def read(descriptor: int) -> bytes:
-    """Return all that lies at the open *descriptor*; nothing also at its end, and where it has failed."""
+    """
+    Return what lies at the open *descriptor*, up to ``MOST`` bytes.
+
+    Nothing also at its end, and where it has failed: the error is taken with it, then there is an end.
+    """
     found = []
     try:
-        while data := os.read(descriptor, _ROOM):
+        for _ in range(MOST // _ROOM):
+            data = os.read(descriptor, _ROOM)
             found.append(data)
             if len(data) < _ROOM:
                 break

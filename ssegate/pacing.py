@@ -67,19 +67,27 @@ class Pacing:
     def on_soon(self, now: float) -> None:
         """A batch may have been held, or left unread, for long enough (``alarm.Waiting``)."""
         self.is_told = False
-        line, until = self._line, self.unread_until
-        if line is not None and until is not None and until <= now:
-            if line.read_lying() and self.unread_until != until:
-                return  # it has left, and what comes next has been seen to
-            if self._read_on() and self._pipeline.near_deadline is not None:
-                # What is held leaves with what is read now: it is told again when that must have happened.
-                self.is_told = True
-                self._soon.tell(self, now + GRAIN)
-                return
+        if self.read_due(now):
+            return
         due = self._pipeline.near_deadline
         if due is not None and due <= now:
             self._flush(now)
         self.tell(now)
+
+    def read_due(self, now: float) -> bool:
+        """Read what has lain for long enough; tell whether what is to come next has been seen to."""
+        line, until = self._line, self.unread_until
+        if line is None or until is None or until > now:
+            return False
+        if line.read_lying() and self.unread_until != until:
+            return True
+        if self._read_on() and self._pipeline.near_deadline is not None:
+            # What is held leaves with what is read now: it is told again when that must have happened.
+            if not self.is_told:
+                self.is_told = True
+                self._soon.tell(self, now + GRAIN)
+            return True
+        return False
 
     def _read_on(self) -> bool:
         """Read whatever comes; tell whether something may lie there that comes in this turn of the loop."""

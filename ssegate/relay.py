@@ -386,6 +386,7 @@ class Relay:
         if self._write_by is not None and now >= self._write_by:
             self._give_up_on_client()
             return
+        self._pacing.read_due(now)
         self._deliver(self._tick(now))
         self._arm()
 

@@ -130,16 +130,23 @@ class Line(ResponseHandler):
         """
         Read what lies below the mark now, without the loop's help; tell whether anything was there.
 
-        An end or an error is none of it: the loop sees that by itself.
+        An end is none of it, the loop sees that by itself; after an error, too, it sees an end.
         """
         transport = self.transport
         if self._descriptor is None or self._reading_paused or transport is None or transport.is_closing():
             return False
         # Of TLS only the loop knows how to make sense.
         data = b"" if self._is_encrypted else lowwater.read(self._descriptor)
-        if data:
+        if not data:
+            return False
+        try:
             self.data_received(data)
-        return bool(data)
+        except BaseException:
+            transport.abort()  # as the loop does
+            raise
+        if len(data) >= lowwater.MOST:
+            self.set_low_water(1)  # there may be more
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""

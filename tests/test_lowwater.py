@@ -121,6 +121,18 @@ def test_all_that_lies_there_is_read(size):
 
 
 @heeded
+def test_of_a_flood_only_so_much_is_read(monkeypatch):
+    """The rest stays where it is."""
+    monkeypatch.setattr(lowwater, "MOST", 2 * lowwater._ROOM)
+    with connected() as (reader, writer):
+        writer.sendall(b"x" * (2 * lowwater._ROOM + 1))
+
+        assert len(reader.recv(2 * lowwater._ROOM, socket.MSG_PEEK | socket.MSG_WAITALL)) == lowwater.MOST
+        assert len(lowwater.read(reader.fileno())) == lowwater.MOST
+        assert reader.recv(2) == b"x"
+
+
+@heeded
 @pytest.mark.parametrize("how", ["closed", "reset"])
 def test_what_lies_before_the_end_is_read(how):
     """The end itself is nothing, and stays to be seen by others."""

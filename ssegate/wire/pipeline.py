@@ -196,7 +196,7 @@ class Pipeline:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
-        if len(data) > size:
+        if len(data) > size and not self._is_raw:
             return self._feed_sliced(data, now)
         if self.outcome is not None:
             return b""
@@ -215,10 +215,10 @@ class Pipeline:
 
     def _feed_sliced(self, data: bytes, now: float) -> bytes:
         """
-        Take much at once, in slices that grow.
+        Take much at once in slices that grow, as if the network had cut it so.
 
-        How bytes are cut changes nothing but the cost: a run is found after the first slice, and what is no
-        part of one has only its own slice read the ordinary way.
+        A run is found after the first of them, and what is no part of one has only its own slice read the
+        ordinary way.
         """
         out = []
         at = 0

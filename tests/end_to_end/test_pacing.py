@@ -78,8 +78,9 @@ async def lie(body: Body, data: bytes) -> None:
         fcntl.ioctl(descriptor, termios.FIONREAD, size)
         return size[0]
 
+    heard = body.heard.whole
     await until(lambda: lying() == len(data))
-    assert body.heard.data == []
+    assert body.heard.whole == heard
 
 
 def pacing_of(line: Line) -> tuple[Pacing, Soon, Pipeline, float]:
@@ -139,6 +140,46 @@ async def test_what_lies_there_is_read_at_once(body: Body):
     assert body.heard.whole == b"onetwo"
     assert body.line.low_water == 1 << 14
     assert not body.line.read_lying()
+
+
+async def test_of_a_flood_so_much_is_read_as_the_loop_reads(body: Body, monkeypatch: pytest.MonkeyPatch):
+    """The rest comes by itself, so that a client that cannot take it may hold it back."""
+    monkeypatch.setattr(lowwater, "MOST", lowwater._ROOM)
+    text = b"x" * (lowwater._ROOM + 1000)
+    await lie(body, chunk(text))
+
+    assert body.line.read_lying()
+    assert 0 < len(body.heard.whole) <= lowwater._ROOM
+    assert body.line.low_water == 1
+    await until(lambda: body.heard.whole == text)
+
+
+async def test_a_fault_of_ours_closes_the_connection(body: Body, monkeypatch: pytest.MonkeyPatch):
+    """As where the loop calls: nobody is to wait for what will not be read."""
+
+    def fails(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    await body.peer.say(chunk(b"one"))
+    await until(lambda: body.heard.whole == b"one")
+    monkeypatch.setattr(body.heard, "on_data", fails)
+    await lie(body, chunk(b"two"))
+
+    with pytest.raises(ZeroDivisionError):
+        body.line.read_lying()
+    assert body.line.transport is None or body.line.transport.is_closing()
+
+
+async def test_a_clock_that_rings_has_what_is_due_read(body: Body):
+    """It would send what is held without what lies behind it, which then waited once more."""
+    pacing, soon, _, now = pacing_of(body.line)
+    await lie(body, chunk(b"one"))
+
+    assert not pacing.read_due(now + DELAY / 2)
+    assert body.heard.data == []
+    pacing.read_due(now + DELAY)
+    assert body.heard.whole == b"one"
+    assert len(list(soon)) == 1
 
 
 async def test_while_nothing_is_to_be_read_nothing_is(body: Body):
