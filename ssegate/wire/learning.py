@@ -68,7 +68,7 @@ class Learner:
 
     def split(self, data: bytes, framer: Framer | None) -> int:
         """Return where the last whole frame of *data* ends, if a run may go on behind it; else its length."""
-        if framer is None or not (self._known or self._attempts):
+        if framer is None or not (self._known or self._attempts) or data.endswith(framer.ends):
             return len(data)
         return max((data.rfind(end) + len(end) for end in framer.ends if end in data), default=len(data))
 
@@ -76,7 +76,9 @@ class Learner:
         """Return the run that the next read may belong to, after *data* was read the ordinary way."""
         if not framer.is_between:
             return None
-        if self._known is None and self._attempts:
+        if self._said is None:
+            self._raw = b""  # the next frame has none before it that a run could go on from
+        elif self._known is None and self._attempts:
             before, raw = _last_frames(data, self._raw, framer)
             self._raw = raw
             if raw and self._is_begun:

@@ -87,6 +87,9 @@ KNOWN = {
 """The members that are read; no others are kept."""
 
 
+_NOTHING = (None, None, None, None)
+
+
 def read_usage(counts: dict[str, Any]) -> Usage | None:
     """
     Return the counts in our words, or None if there are none.
@@ -98,8 +101,8 @@ def read_usage(counts: dict[str, Any]) -> Usage | None:
             counts = {**counts, **counts[name]}
             break
     reasoning = _first(counts, REASONING)
-    usage = Usage(_input(counts), _output(counts, reasoning), reasoning, _first(counts, CACHED))
-    return usage if usage != Usage() else None
+    found = _input(counts), _output(counts, reasoning), reasoning, _first(counts, CACHED)
+    return None if found == _NOTHING else Usage(*found)
 
 
 class UsageSoFar:
@@ -112,13 +115,11 @@ class UsageSoFar:
         """Lay *counts*, if they are an object, over those before; return the usage, if it says anything."""
         if not isinstance(counts, dict):
             return []
-        self._counts |= {name: _kept(count) for name, count in counts.items() if _says(name, count)}
+        for name, count in counts.items():
+            if name in KNOWN and count is not None:
+                self._counts[name] = count if type(count) is int else _kept(count)
         usage = read_usage(self._counts)
         return [] if usage is None else [usage]
-
-
-def _says(name: str, count: object) -> bool:
-    return name in KNOWN and count is not None
 
 
 def _kept(count: object) -> object:
