@@ -217,8 +217,10 @@ def _bound(address: Address) -> socket.socket:
 
 def _refusal(endpoint: Endpoint, status: int, message: str | None = None) -> web.Response:
     problem = PROBLEMS[status]
-    body = endpoint.error(problem._replace(message=message) if message else problem)
-    return web.Response(status=status, body=body, content_type="application/json")
+    if message is not None:
+        # The code speaks of the message that stands there else.
+        problem = problem._replace(message=message, openai_code=None)
+    return web.Response(status=status, body=endpoint.error(problem), content_type="application/json")
 
 
 def _listing(request: web.Request) -> dict[str, Any] | None:

@@ -67,7 +67,9 @@ async def test_a_body_that_cannot_be(body: Any, words: str):
         heard = await talk(upstream.url, PATHS["openai"], body)
 
     assert heard.status == 400
-    assert words in json.loads(heard.body)["error"]["message"]
+    error = json.loads(heard.body)["error"]
+    assert words in error["message"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", None)
 
 
 async def test_a_body_that_is_no_json():
