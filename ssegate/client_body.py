@@ -68,20 +68,24 @@ async def pieces(request: BaseRequest) -> AsyncIterator[bytes]:
 async def _whole(request: BaseRequest, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    if request.content.is_eof():
-        # Mostly it came with the head: nobody needs to wait for it, or to look at a clock.
-        raw = request.content.read_nowait()
-        if len(raw) > limit:
-            raise _too_large(limit)
-        return raw
+    content = request.content
+    # Mostly it came with the head: nobody needs to wait for it, or to look at a clock.
+    raw = content.read_nowait() if content.is_eof() else await _arriving(request, limit)
+    if len(raw) > limit:
+        raise _too_large(limit)
+    return raw
+
+
+async def _arriving(request: BaseRequest, limit: int) -> bytes:
+    """Wait for the body, or for more of it than *limit*."""
     parts, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for part in pieces(request):
+                parts.append(part)
                 size += len(part)
                 if size > limit:
-                    raise _too_large(limit)
-                parts.append(part)
+                    break
     except TimeoutError:
         said = f"the body did not arrive within {_BODY_SECONDS:g} s"
         raise ClientError("request_timeout", said) from None

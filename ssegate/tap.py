@@ -84,18 +84,16 @@ class Line(ResponseHandler):
         hook: Of the chunked body that it carries, if that is tapped.
         is_used: It has been given out by the pool before.
         low_water: Bytes that must have come for it to be read.
-        overhead: Bytes about a chunk of a body, as they are counted there: its head, and a record of TLS.
     """
 
     # Beside so many of the parent's, a few attributes more would double its dictionary.
-    __slots__ = ("_descriptor", "_is_encrypted", "hook", "is_used", "low_water", "overhead")
+    __slots__ = ("_descriptor", "_is_encrypted", "hook", "is_used", "low_water")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.hook: _Hook | None = None
         self.is_used = False
         self.low_water = 1
-        self.overhead = _CHUNK_HEAD
         self._is_encrypted = False
         self._descriptor: int | None = None
 
@@ -103,7 +101,11 @@ class Line(ResponseHandler):
         """Begin on a new socket."""
         super().connection_made(transport)
         self._is_encrypted = transport.get_extra_info("sslcontext") is not None
-        self.overhead = _CHUNK_HEAD + _RECORD if self._is_encrypted else _CHUNK_HEAD
+
+    @property
+    def overhead(self) -> int:
+        """Bytes about a chunk of a body, as the mark counts them: its head, and a record of TLS."""
+        return _CHUNK_HEAD + _RECORD if self._is_encrypted else _CHUNK_HEAD
 
     def set_low_water(self, size: int) -> bool:
         """

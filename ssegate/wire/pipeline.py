@@ -18,8 +18,9 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import replace
+from itertools import chain, repeat
 
 from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
@@ -183,21 +184,27 @@ class Pipeline:
         self._has_begun = True
         self._recogniser = Recogniser(self._settings.dialect, content_type, self._settings.max_event)
 
-    def feed(self, data: bytes, now: float, size: int = _SLICES[0]) -> bytes:
-        """
-        Take bytes of the upstream's body; return bytes for the client.
-
-        Args:
-            size: Of data up to this many bytes nothing is read separately.
-        """
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Take bytes of the upstream's body; return bytes for the client."""
         run = self._run
         if run is not None and (out := run.feed(data, now)) is not None:
             if out:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
-        if len(data) > size and not self._is_raw:
-            return self._feed_sliced(data, now)
+        if len(data) > _SLICES[0] and not self._is_raw:
+            return b"".join([self._feed_slice(part, now) for part in _sliced(data)])
+        return self._feed_ordinary(data, now)
+
+    def _feed_slice(self, data: bytes, now: float) -> bytes:
+        """Take *data* as it is, whether a run goes on with it or not."""
+        run = self._run
+        if run is not None and (out := run.feed(data, now)) is not None:
+            return self._left(out, now)
+        return self._feed_ordinary(data, now)
+
+    def _feed_ordinary(self, data: bytes, now: float) -> bytes:
+        """Take *data*, with which no run goes on."""
         if self.outcome is not None:
             return b""
         if self.unclaimed is not None:
@@ -207,28 +214,18 @@ class Pipeline:
         self._stats.bytes_in += len(data)
         if self._is_raw:
             self._outflow.raw(data)
-        self._read_frames(data if run is None else run.take_rest() + data, now)
+        self._read_frames(data if self._run is None else self._run.take_rest() + data, now)
         if self._stats.bytes_in > self._settings.max_stream and not self._is_over:
             limit = self._settings.max_stream
             self._fail(Failure("stream_too_large", f"the upstream sent more than {limit} bytes"), now)
         return self._take(now)
 
-    def _feed_sliced(self, data: bytes, now: float) -> bytes:
-        """
-        Take much at once in slices that grow, as if the network had cut it so.
-
-        A run is found after the first of them, and what is no part of one has only its own slice read the
-        ordinary way.
-        """
-        out = []
-        at = 0
-        sizes = iter(_SLICES)
-        size = 0
-        while at < len(data):
-            size = next(sizes, size)
-            out.append(self.feed(data[at : at + size], now, size))
-            at += size
-        return b"".join(out)
+    def _left(self, out: bytes, now: float) -> bytes:
+        """Note that *out* leaves of the run; return it."""
+        if out:
+            self._written_at = now
+            self._stats.bytes_out += len(out)
+        return out
 
     def close(self, now: float) -> bytes:
         """The upstream's body has ended cleanly, as far as the transport can tell."""
@@ -279,11 +276,7 @@ class Pipeline:
         run = self._run
         if run is None:
             return self.tick(now)
-        out = run.flush(now)
-        if out:
-            self._written_at = now
-            self._stats.bytes_out += len(out)
-        return out
+        return self._left(run.flush(now), now)
 
     def gather(self, data: bytes, now: float) -> bytes:
         """As ``feed``, for bytes that have lain unread as ``patience`` allowed."""
@@ -294,10 +287,7 @@ class Pipeline:
         if out is None:
             out = self.feed(data, now)
             return out if self._is_over else out + self.flush(now)  # none of it has to wait once more
-        if out:
-            self._written_at = now
-            self._stats.bytes_out += len(out)
-        return out
+        return self._left(out, now)
 
     @property
     def may_join(self) -> bool:
@@ -688,6 +678,21 @@ def _pace(settings: Settings) -> Pace:
     if settings.load is None:
         return Pace(settings.batch_size, settings.batch_delay)
     return AdaptivePace(settings.batch_size, settings.batch_delay, settings.load)
+
+
+def _sliced(data: bytes) -> Iterator[bytes]:
+    """
+    Cut much data into slices that grow, as if the network had done so.
+
+    A run is found after the first of them, and what is no part of one has only its own slice read the
+    ordinary way.
+    """
+    at = 0
+    for size in chain(_SLICES, repeat(_SLICES[-1])):
+        if at >= len(data):
+            return
+        yield data[at : at + size]
+        at += size
 
 
 def _or_never(moment: float | None) -> float:
