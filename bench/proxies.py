@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.others import ENVOY, LITELLM
 from bench.process import CACHE, Proxy, Site, free_port, max_descriptors
+from ssegate.wire import pipeline
 
 # ---- ssegate and the bare relay -----------------------------------------------------------------------
 
@@ -47,7 +48,8 @@ def _relay(site: Site) -> list[str | Path]:
 
 
 def _ssegate_version() -> str:
-    return f"ssegate {importlib.metadata.version('ssegate')}, Python {platform.python_version()}"
+    made = "as Python" if pipeline.__file__.endswith(".py") else "compiled"
+    return f"ssegate {importlib.metadata.version('ssegate')} ({made}), Python {platform.python_version()}"
 
 
 # ---- nginx --------------------------------------------------------------------------------------------

@@ -19,11 +19,6 @@ _MAX_KEPT = 64 << 10
 """Bytes of events kept for the head; it leaves a turn of the loop after the first, so more is a flood."""
 
 
-class _Answer(StreamResponse):
-    # The head leaves together with the first events: one system call instead of two.
-    _send_headers_immediately = False
-
-
 class Outlet:
     """
     Writes one stream to one client.
@@ -53,7 +48,9 @@ class Outlet:
     async def send_head(self, headers: CIMultiDict[str]) -> None:
         """Send the head and what was kept for it; for HTTP/1.0 the body ends with the connection."""
         self.is_open = True
-        answer = _Answer(headers=headers)
+        answer = StreamResponse(headers=headers)
+        # It leaves together with the first events: one system call instead of two.
+        answer._send_headers_immediately = False
         if self._chunked:
             answer.enable_chunked_encoding()
         else:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp.web import BaseRequest, StreamResponse
 from multidict import CIMultiDict
@@ -63,7 +63,7 @@ class Terms:
 class Relay:
     """One stream on its way. Implements ``tap.Sink``, ``connection.Reader`` and ``streams.LiveStream``."""
 
-    push = True
+    push: ClassVar[bool] = True
     """For all relays: False reads bodies the ordinary way, slower and just as correct."""
 
     def __init__(

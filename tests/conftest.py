@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from realredis import RedisServer, serving
 
+from ssegate.wire import pipeline
+
 # A failing example found on one machine must fail on the next one too, and a busy machine is no failure.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("local", deadline=None)
@@ -24,10 +26,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--cuts``: ``make proof`` asks for many more; ``--pull``: what ``make test-pull`` adds."""
+    """``--cuts``, ``--compiled``: ``make proof`` asks for them; ``--pull``: what ``make test-pull`` adds."""
     parser.addoption("--cuts", type=int, default=20, help="how often each recorded body is cut in two")
+    parser.addoption(
+        "--compiled", action="store_true", help="go no further where the pipeline is not compiled"
+    )
     parser.addoption("--pull", action="store_true", help="have gates read bodies the ordinary way, untapped")
     parser.addoption("--store-seconds", type=float, default=3, help="how long processes share a Redis")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See to it that what is tested is what was meant."""
+    if config.getoption("--compiled") and pipeline.__file__.endswith(".py"):
+        raise pytest.UsageError(f"--compiled: {pipeline.__file__} is not")
 
 
 def pytest_collection_finish() -> None:

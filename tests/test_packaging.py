@@ -52,6 +52,15 @@ def test_what_the_sdist_names_exists():
     assert [name for name in promised if not (ROOT / name).exists()] == []
 
 
+def test_what_is_to_be_compiled_exists():
+    """Each pattern that the build compiles finds a file, and the way of a token is among them."""
+    patterns = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]["include"]
+    found = {pattern: list(ROOT.glob(pattern)) for pattern in patterns}
+
+    assert [pattern for pattern, files in found.items() if not files] == []
+    assert {"pipeline.py", "runs.py", "relay.py"} <= {file.name for files in found.values() for file in files}
+
+
 @pytest.mark.parametrize("source", COPIED)
 def test_the_image_copies_what_exists(source: str):
     """Each file the Dockerfile copies is there and let in by .dockerignore."""

@@ -197,5 +197,5 @@ def _joined(held: list[Event | Carried], count: int) -> Event | Carried:
         arguments = "".join([call.arguments for call in cast("list[ToolCall]", held)])
         return ToolCall(first.index, arguments, choice=first.choice, count=count)
     assert isinstance(first, Text | Reasoning | Refusal)
-    text = "".join([delta.text for delta in cast("list[Text]", held)])
+    text = "".join([delta.text for delta in cast("list[Text | Reasoning | Refusal]", held)])
     return type(first)(text, first.choice, count)

@@ -123,7 +123,7 @@ class _Halves:
             if kind is ToolCall:
                 yield ToolCall(index, "\ufffd", choice=its_choice, count=swallowed)
             else:
-                yield cast("type[Text]", kind)("\ufffd", its_choice, swallowed)
+                yield cast("type[Text | Reasoning | Refusal]", kind)("\ufffd", its_choice, swallowed)
 
 
 class _Calls:
@@ -182,7 +182,7 @@ def _is_whole(text: str) -> bool:
 
 def _split(text: str) -> tuple[str, str]:
     """Return *text* in whole characters and the high half at its end, if there is one."""
-    end = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
+    end = len(text) - (text != "" and 0xD800 <= ord(text[-1]) <= 0xDBFF)
     # Through UTF-16 the halves of a pair find each other, and those without their other half are replaced.
     whole = text[:end].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole, text[end:]

@@ -7,6 +7,8 @@ in every other string a half is only an accident.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from ssegate.wire.events import Event, Reasoning, Refusal, Text
 
 __all__ = ["whole", "without_halves"]
@@ -22,8 +24,8 @@ def without_halves(events: list[Event]) -> list[Event]:
     for event in events:
         if isinstance(event, (Text, Reasoning, Refusal)):
             continue
-        for name in event.__slots__:
-            value = getattr(event, name)
-            if isinstance(value, str) and name != "arguments":
-                setattr(event, name, whole(value))
+        for field in fields(event):
+            value = getattr(event, field.name)
+            if isinstance(value, str) and field.name != "arguments":
+                setattr(event, field.name, whole(value))
     return events

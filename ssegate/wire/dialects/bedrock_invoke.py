@@ -11,6 +11,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.ht
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 from ssegate.wire.dialects.anthropic import Anthropic
@@ -164,9 +165,5 @@ def _completed(usage: Usage | None, metrics: Usage | None) -> Usage | None:
     """Return *usage* with what only *metrics* tell."""
     if usage is None or metrics is None:
         return usage or metrics
-    return Usage(
-        *(
-            getattr(metrics, name) if getattr(usage, name) is None else getattr(usage, name)
-            for name in Usage.__slots__
-        )
-    )
+    told, more = astuple(usage), astuple(metrics)
+    return Usage(*(other if count is None else count for count, other in zip(told, more, strict=True)))
