@@ -27,9 +27,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 # A Python that was removed or replaced leaves links into nothing: then set up from scratch.
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.*-ready)
 
-# What `make proof` runs more often than `make test` does.
+# What `make proof` runs more often than `make test` does, and what it runs to have the compiled relay tried.
 PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py test_runs.py test_fuzz.py dialects/test_dialect_bounds.py framing/test_framing_recordings.py) \
-	$(addprefix tests/limits/,test_model.py test_processes.py) tests/test_compiled.py
+	$(addprefix tests/limits/,test_model.py test_processes.py) \
+	$(addprefix tests/end_to_end/,test_disconnects.py test_faults.py test_timeouts.py test_unread.py) tests/test_compiled.py
 
 # What only `make test-clients` runs, in whole or in part.
 CLIENTS := $(wildcard tests/clients/python tests/clients/js) tests/end_to_end/test_sdk_limits.py
@@ -52,7 +53,7 @@ test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
 proof: $(TEST_READY) $(COMPILED_READY) ## compiled: every recording cut hundreds of times, spoiled thousands of times; limits against a model; five minutes
-	$(WITH_COMPILED) $(BIN)/python -m pytest -n 2 --timeout 240 $$(cat $(COMPILED_READY)) --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
+	$(WITH_COMPILED) $(BIN)/python -m pytest -n 3 --dist loadgroup --timeout 240 $$(cat $(COMPILED_READY)) --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
 
 fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
 	@$(BIN)/python tests/wire/fuzzer.py $(ARGS)

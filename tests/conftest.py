@@ -17,7 +17,7 @@ settings.register_profile("ci", derandomize=True, deadline=None, suppress_health
 settings.register_profile("local", deadline=None)
 settings.register_profile(
     "proof",
-    max_examples=1000,
+    max_examples=500,
     derandomize="CI" in os.environ,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
