@@ -18,7 +18,7 @@ HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 # it before the sources.
 COMPILED := .cache/compiled
 COMPILED_READY := $(COMPILED)/.ready
-WITH_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/lib:$(CURDIR):$(CURDIR)/tests
+WITH_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/lib:$(CURDIR)
 
 # The first Python that is new enough, whatever it is called here; PYTHON=… chooses another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -52,8 +52,8 @@ test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --timeout 120 $(CLIENTS) $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
-proof: $(TEST_READY) $(COMPILED_READY) ## compiled: every recording cut hundreds of times, spoiled thousands of times; limits against a model; five minutes
-	$(WITH_COMPILED) $(BIN)/python -m pytest -n 3 --dist loadgroup --timeout 240 $$(cat $(COMPILED_READY)) --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
+proof: $(TEST_READY) $(COMPILED_READY) ## on the compiled gate: recordings cut hundreds of times each and spoiled by the thousand; limits against a model; five minutes
+	$(WITH_COMPILED):$(CURDIR)/tests $(BIN)/python -m pytest -n 3 --dist loadgroup --timeout 240 $$(cat $(COMPILED_READY)) --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
 
 fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
 	@$(BIN)/python tests/wire/fuzzer.py $(ARGS)

@@ -23,7 +23,7 @@ NATIVE = [
 
 
 @pytest.mark.skipif(not MODULES, reason="nothing is compiled")
-def test_no_compiled_class_extends_another():
+def test_no_compiled_class_extends_one_of_pythons():
     """One that extends a class of Python's ends the process once a weak reference to it outlives it."""
     assert len(NATIVE) > 20
     extended = {base for kind in NATIVE for base in kind.__mro__ if "__mypyc_attrs__" not in vars(base)}
