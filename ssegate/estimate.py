@@ -45,11 +45,17 @@ def expected_input(body: bytes) -> int:
 
 def expected_output(body: Mapping[str, msgspec.Raw]) -> int:
     """Return how many tokens an answer to *body* may have."""
-    for names in (body, *filter(None, (_inside(body.get(place)) for place in _INSIDE))):
-        for name in _MOST:
-            if (most := _whole(names.get(name))) > 0:
-                return most
+    if most := _said(body):
+        return most
+    for place in _INSIDE:
+        if (names := _inside(body.get(place))) and (most := _said(names)):
+            return most
     return _UNSAID
+
+
+def _said(names: Mapping[str, msgspec.Raw]) -> int:
+    """Return the most that *names* allow, the first that is more than nothing; else 0."""
+    return next((most for name in _MOST if name in names and (most := _whole(names[name])) > 0), 0)
 
 
 def _is_base64(text: bytes) -> bool:
@@ -63,8 +69,8 @@ def _inside(value: msgspec.Raw | None) -> dict[str, msgspec.Raw] | None:
         return None
 
 
-def _whole(value: msgspec.Raw | None) -> int:
+def _whole(value: msgspec.Raw) -> int:
     try:
-        return 0 if value is None else int(msgspec.json.decode(value, type=int | float))
+        return int(msgspec.json.decode(value, type=int | float))
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError):
         return 0

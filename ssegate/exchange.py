@@ -106,6 +106,15 @@ class Exchange:
     is_booked: bool = False
     """Log line and metrics of it are made, or made by the relay."""
 
+    peer: str = field(init=False)
+    """The IP address of who is connected; ``unix`` on a Unix socket."""
+
+    def __post_init__(self) -> None:
+        # Now, as a connection that is lost no longer tells it.
+        transport = self.request.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        self.peer = peer[0] if isinstance(peer, tuple) else "unix"
+
     @property
     def head(self) -> CIMultiDict[str]:
         """Headers that every answer carries, whatever it is."""
@@ -139,13 +148,6 @@ class Exchange:
             return False
         wants_events = "text/event-stream" in request.headers.get("Accept", "").lower()
         return route.errors == "stream" or (request.method == "GET" and wants_events)
-
-    @property
-    def peer(self) -> str:
-        """The client's IP address; ``unix`` on a Unix socket."""
-        transport = self.request.transport
-        peer = transport.get_extra_info("peername") if transport is not None else None
-        return peer[0] if isinstance(peer, tuple) else "unix"
 
     @property
     def expected_dialect(self) -> str | None:

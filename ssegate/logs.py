@@ -57,7 +57,7 @@ def configure(level: str, format: str, stream: BinaryIO | None = None) -> None:
         format: ``json`` (one object a line) or ``console`` (for people).
         stream: Where bytes go, unbuffered if it can be; None: standard output.
     """
-    global _writer
+    global _writer, _logger
     stream = stream if stream is not None else _stdout()
     if _writer is None or _writer.stream is not stream:
         shutdown()
@@ -69,6 +69,7 @@ def configure(level: str, format: str, stream: BinaryIO | None = None) -> None:
         logger_factory=lambda *_names: line,
         cache_logger_on_first_use=False,  # or loggers made before would keep the old level and stream
     )
+    _logger = get_logger().bind()  # once, where a logger would do it for each line
     root = logging.getLogger()
     root.setLevel(LEVELS[level])
     root.addHandler(_library_handler)  # once, however often it is added
@@ -98,15 +99,14 @@ def dropped() -> int:
 def log_stream(report: StreamReport) -> None:
     """Write the one line of a counted stream."""
     level = _STREAM_LEVELS.get(report.outcome, logging.WARNING)
-    logger = get_logger()
-    if logger.is_enabled_for(level):
-        logger.log(level, "stream", **_fields(report, _STREAM_FIELDS))
+    if _logger.is_enabled_for(level):
+        _logger.log(level, "stream", **_fields(report, _STREAM_FIELDS))
 
 
 def log_request(report: RequestReport) -> None:
     """Write the one line of any other request."""
     level = logging.ERROR if report.code == "internal" else logging.INFO
-    get_logger().log(level, "request", **_fields(report, _REQUEST_FIELDS))
+    _logger.log(level, "request", **_fields(report, _REQUEST_FIELDS))
 
 
 _STREAM_LEVELS = dict.fromkeys(("completed", "client_gone", "cancelled", "shutting_down"), logging.INFO)
@@ -349,4 +349,5 @@ def _is_bad_request(record: logging.LogRecord) -> bool:
 
 
 _writer: _Writer | None = None
+_logger = get_logger()
 _library_handler = _LibraryHandler()

@@ -65,8 +65,9 @@ def passed_headers(
 
 def lay_over(theirs: CIMultiDict[str], ours: CIMultiDict[str]) -> None:
     """Add *ours* to *theirs*; the upstream's limits are left out where the gate has its own on the same."""
-    limited = [what for what in _LIMITED if any(what in name.lower() for name in ours)]
-    for name in [name for name in theirs if name.lower().startswith(_RATE_LIMITS)] if limited else ():
+    told = [name for name in theirs if name.lower().startswith(_RATE_LIMITS)]
+    limited = [what for what in _LIMITED if any(what in name.lower() for name in ours)] if told else []
+    for name in told if limited else ():
         # The draft's headers name no dimension; ours are told whole.
         if name in theirs and (
             name.lower().startswith("ratelimit") or any(w in name.lower() for w in limited)

@@ -39,6 +39,8 @@ JSONObject = dict[str, msgspec.Raw]
 CREDENTIALS = ("Authorization", "x-api-key", "x-goog-api-key", "api-key")
 """The headers a caller's key may stand in; the fifth place is the query's ``key``."""
 
+_CREDENTIALS = frozenset(name.lower() for name in CREDENTIALS)
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -442,12 +444,11 @@ def forward_headers(
     """
     upstream = route.upstream
     named = {name.strip().lower() for line in headers.getall("Connection", ()) for name in line.split(",")}
-    credentials = {name.lower() for name in CREDENTIALS}
-    dropped = _HOP_BY_HOP | (named - credentials)
-    if wants_stream:
-        dropped |= _OF_A_STREAM
-    if upstream.holds_credential or hides_key:
-        dropped |= credentials
+    dropped = _HOP_BY_HOP.union(
+        named - _CREDENTIALS,
+        _OF_A_STREAM if wants_stream else (),
+        _CREDENTIALS if upstream.holds_credential or hides_key else (),
+    )
     hidden = _FORWARDED if upstream.forward_client else _OF_THE_CLIENT
     out: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias, cast
 
 import aiohttp
@@ -132,14 +132,12 @@ class Upstreams:
         _is_reused.set(False)
         session = self._decoding if call.decompress else self._passing
         try:
-            with _mapped(call.upstream.name):
-                return await self._send(session, call)
+            return await self._send(session, call)
         except UpstreamError as error:
             stale = error.failure.code == "upstream_disconnected" and _is_reused.get()
             if not stale or _had_begun(error.__cause__) or not isinstance(call.body, bytes | None):
                 raise
-        with _mapped(call.upstream.name):
-            return await self._send(self._fresh if call.decompress else self._fresh_passing, call)
+        return await self._send(self._fresh if call.decompress else self._fresh_passing, call)
 
     def end_within(self, seconds: float, response: ClientResponse) -> None:
         """Close *response* in *seconds*; should its body have ended by then, its connection is kept."""
@@ -151,16 +149,21 @@ class Upstreams:
         response.close()
 
     async def _send(self, session: ClientSession, call: Call) -> ClientResponse:
-        response = await session.request(
-            call.method,
-            URL(call.url, encoded=True),
-            headers=call.headers,
-            data=call.body,
-            allow_redirects=False,
-            ssl=self._verification(call.upstream),
-            proxy=call.upstream.proxy,
-            timeout=ClientTimeout(total=None, connect=call.connect_timeout),
-        )
+        upstream = call.upstream
+        try:
+            response = await session.request(
+                call.method,
+                URL(call.url, encoded=True),
+                headers=call.headers,
+                data=call.body,
+                allow_redirects=False,
+                ssl=self._verification(upstream),
+                proxy=upstream.proxy,
+                timeout=_timeout(call.connect_timeout),
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError, HttpProcessingError) as error:
+            code, seen = _opening_failure(error)
+            raise UpstreamError(Failure(code, f"upstream {upstream.name!r} {seen}")) from error
         _end_with_connection(response)
         return response
 
@@ -170,6 +173,12 @@ class Upstreams:
         if upstream.verify not in self._contexts:
             self._contexts[upstream.verify] = ssl.create_default_context(cafile=upstream.verify)
         return self._contexts[upstream.verify]
+
+
+@lru_cache(64)
+def _timeout(connect: float | None) -> ClientTimeout:
+    """Return the client's time limits for a route that connects within *connect* seconds: they are few."""
+    return ClientTimeout(total=None, connect=connect)
 
 
 def _had_begun(error: BaseException | None) -> bool:
@@ -231,16 +240,6 @@ async def refusal(response: ClientResponse) -> Failure:
     failure = read_error(body, response.headers.get("Content-Type"), response.status)
     failure.retry_after = response.headers.get("Retry-After") or failure.retry_after
     return failure
-
-
-@contextmanager
-def _mapped(name: str) -> Iterator[None]:
-    """Turn what the HTTP client raises before a response into ``UpstreamError``; *name* is the upstream's."""
-    try:
-        yield
-    except (TimeoutError, aiohttp.ClientError, OSError, HttpProcessingError) as error:
-        code, seen = _opening_failure(error)
-        raise UpstreamError(Failure(code, f"upstream {name!r} {seen}")) from error
 
 
 def _opening_failure(error: BaseException) -> tuple[str, str]:

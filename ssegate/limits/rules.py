@@ -12,8 +12,8 @@ key's own limits count that key, whatever ``by`` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Mapping, Set
+from typing import NamedTuple, get_args
 
 from ssegate.config import Key, Limits, Route, SharedLimits
 from ssegate.config.units import Rate
@@ -30,14 +30,23 @@ DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 _EVERYBODY = "all"
 
 
+class _Place(NamedTuple):
+    """Where a bucket is, whether it is the caller's own, and its limit, by its name too."""
+
+    scope: str
+    is_own: bool
+    name: str
+    limit: Limit
+
+
 class Rules:
     """The limits of one configuration."""
 
     def __init__(self, shared: SharedLimits) -> None:
         self._each = limits_of(shared.each)
         self._everybody = limits_of(shared.everybody)
-        # Of each route, and each key on it: where a bucket is, whether it is the caller's own, and its limit.
-        self._known: dict[tuple[str, str | None], list[tuple[str, bool, Limit]]] = {}
+        # Of each route, and each key on it.
+        self._known: dict[tuple[str, str | None], tuple[list[_Place], Set[Dimension]]] = {}
 
     def buckets(
         self, who: str, key: Key | None, route: Route, units: Mapping[Dimension, int]
@@ -51,40 +60,42 @@ class Rules:
         """
         is_key = who.startswith("key:")
         return [
-            Bucket(
-                f"{scope}{who if is_own else _EVERYBODY}:{limit.name}", limit, wanted, is_key or not is_own
-            )
-            for scope, is_own, limit in self._places(key, route)
+            Bucket(f"{scope}{who if is_own else _EVERYBODY}:{name}", limit, wanted, is_key or not is_own)
+            for scope, is_own, name, limit in self._of(key, route)[0]
             if (wanted := units.get(limit.dimension, 0)) > 0
         ]
 
-    def dimensions(self, key: Key | None, route: Route) -> set[Dimension]:
+    def dimensions(self, key: Key | None, route: Route) -> Set[Dimension]:
         """Return what is limited for a request of *key* on *route*."""
-        return {limit.dimension for _, _, limit in self._places(key, route)}
+        return self._of(key, route)[1]
 
-    def _places(self, key: Key | None, route: Route) -> list[tuple[str, bool, Limit]]:
-        place = route.name, None if key is None else key.name
-        found = self._known.get(place)
-        if found is None:
-            found = self._known[place] = self._find(key, route)
-        return found
+    def _of(self, key: Key | None, route: Route) -> tuple[list[_Place], Set[Dimension]]:
+        """Return the places of a request, and what is limited there."""
+        names = route.name, None if key is None else key.name
+        known = self._known.get(names)
+        if known is None:
+            places = self._find(key, route)
+            known = self._known[names] = places, frozenset(place.limit.dimension for place in places)
+        return known
 
-    def _find(self, key: Key | None, route: Route) -> list[tuple[str, bool, Limit]]:
+    def _find(self, key: Key | None, route: Route) -> list[_Place]:
         own = {} if key is None else limits_of(key.limits)
-        found: list[tuple[str, bool, Limit]] = []
+        found: list[_Place] = []
         for dimension in DIMENSIONS:
             if dimension in own:
                 assert key is not None
-                found += [(f"key:{key.name}:", False, limit) for limit in own[dimension]]
+                found += [_Place(f"key:{key.name}:", False, limit.name, limit) for limit in own[dimension]]
             else:
-                found += [("each:", True, limit) for limit in self._each.get(dimension, ())]
+                found += [_Place("each:", True, limit.name, limit) for limit in self._each.get(dimension, ())]
         on_route = f"route:{route.name}:"
         for scope, is_own, limits in (
             (on_route, True, limits_of(route.limits)),
             (on_route, False, limits_of(route.everybody)),
             ("", False, self._everybody),
         ):
-            found += [(scope, is_own, limit) for group in limits.values() for limit in group]
+            found += [
+                _Place(scope, is_own, limit.name, limit) for group in limits.values() for limit in group
+            ]
         return found
 
 

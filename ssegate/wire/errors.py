@@ -8,7 +8,8 @@ stream always say the same. Whose fault it was decides the class of an exception
     ├── ConfigError      the operator's
     ├── ClientError      the caller's, 4xx
     ├── UpstreamError    the upstream's connection or answer, 502 or 504
-    └── WireError        the upstream broke its own framing or dialect
+    ├── WireError        the upstream broke its own framing or dialect
+    └── NotAStream       the upstream's body is no LLM answer, which may be nobody's fault
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = [
     "ClientError",
     "Code",
     "ConfigError",
+    "NotAStream",
     "Outcome",
     "SSEGateError",
     "UpstreamError",
@@ -157,6 +159,19 @@ class WireError(SSEGateError):
     """
 
     def __init__(self, message: str, code: str = "upstream_bad_event") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotAStream(SSEGateError):
+    """
+    The body is no LLM answer.
+
+    Attributes:
+        code: A key of ``CODES``; empty: the body is to be passed on as it is.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 

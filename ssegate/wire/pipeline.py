@@ -25,7 +25,7 @@ from itertools import chain, repeat
 from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
 from ssegate.wire.description import Description
-from ssegate.wire.errors import CODES, Outcome, WireError, classified, redact
+from ssegate.wire.errors import CODES, NotAStream, Outcome, WireError, classified, redact
 from ssegate.wire.events import (
     EMPTY,
     Carried,
@@ -47,7 +47,7 @@ from ssegate.wire.formats import CARRYING, OF_OWN_DIALECT, SPEAKS_FIRST, make
 from ssegate.wire.learning import Learner
 from ssegate.wire.mending import Mender
 from ssegate.wire.outflow import Outflow
-from ssegate.wire.recognition import NotAStream, Recognised, Recogniser
+from ssegate.wire.recognition import Recognised, Recogniser
 from ssegate.wire.runs import Run
 from ssegate.wire.seams import Context, Dialect, Format, Framer
 from ssegate.wire.settings import Settings

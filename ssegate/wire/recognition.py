@@ -12,14 +12,14 @@ from ssegate.wire.description import Description
 from ssegate.wire.dialects import DIALECTS
 from ssegate.wire.dialects.auto import detect
 from ssegate.wire.dialects.custom import Custom
-from ssegate.wire.errors import SSEGateError, WireError
+from ssegate.wire.errors import NotAStream, WireError
 from ssegate.wire.events import Frame
 from ssegate.wire.framing import FRAMINGS
 from ssegate.wire.framing.recognise import recognise
 from ssegate.wire.payload import loads
 from ssegate.wire.seams import Dialect, Framer
 
-__all__ = ["NotAStream", "Recognised", "Recogniser"]
+__all__ = ["Recognised", "Recogniser"]
 
 _UNDECIDED_FRAMES = 64
 """Frames without a word of any dialect (pings, comments, blank objects) after which auto gives up."""
@@ -33,19 +33,6 @@ _UNCOUNTED = 16
 
 _NO_EVENTS = (None, "html", "empty", "pass", "text")
 """What a body is that no described framing fits, or not yet known to be."""
-
-
-class NotAStream(SSEGateError):
-    """
-    The body is no LLM answer.
-
-    Attributes:
-        code: A key of ``errors.CODES``; empty: the body is to be passed on as it is.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from wire.driving import SSE, Drive
 from wire.framing.bodies import message
 
 from ssegate.wire.description import Description
-from ssegate.wire.recognition import NotAStream, Recogniser
+from ssegate.wire.errors import NotAStream
+from ssegate.wire.recognition import Recogniser
 
 DONE = b'{"end":true}'
 PAYLOADS = [

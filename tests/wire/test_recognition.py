@@ -3,8 +3,8 @@ import json
 import pytest
 from wire.driving import DONE, SSE, line, message, word
 
-from ssegate.wire.errors import WireError
-from ssegate.wire.recognition import NotAStream, Recogniser
+from ssegate.wire.errors import NotAStream, WireError
+from ssegate.wire.recognition import Recogniser
 
 ANSWER = json.dumps(
     {"object": "chat.completion", "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}

@@ -119,7 +119,7 @@ class JSONDialect(FrameDialect, Generic[Model]):
             if not data or data == b"null":  # llama.cpp opens the answers to several prompts with a null
                 return []
             if data.startswith(self.end_mark):
-                return [End()]
+                return self._at_mark()
             fields: Any = self.decoder.type  # a struct, where msgspec's own types promise any form of a type
             model = repair(data, fields)
             self._repaired = True
@@ -160,6 +160,10 @@ class JSONDialect(FrameDialect, Generic[Model]):
         if not (is_mark and self.carries_end_mark):
             return None
         return Carried(frame.event, payload(frame), last=True, id=frame.id)
+
+    def _at_mark(self) -> list[Event]:
+        """Return what the end mark says."""
+        return [End()]
 
     def _events(self, model: Model, frame: Frame) -> list[Event]:
         """Return what *model*, read from *frame*, says."""

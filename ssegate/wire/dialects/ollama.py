@@ -89,6 +89,10 @@ class Ollama(JSONDialect[Line]):
             said += self._done(line)
         return said
 
+    def _at_mark(self) -> list[Event]:
+        # A proxy's: where no line came before it there was no answer.
+        return super()._at_mark() if self._model is not None else []
+
     def _done(self, line: Line) -> list[Event]:
         said: list[Event] = []
         if line.prompt_eval_count is not None or line.eval_count is not None:
