@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from bench.process import ROOT
+from bench.programs import memory_latency
 from bench.proxies import PROXIES
 
 
@@ -23,6 +24,7 @@ def describe(contenders: list[str]) -> dict:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30), 1),
+        "memory_ns": memory_latency(),
         "system": f"{platform.system()} {platform.release()}",
         "load_before": os.getloadavg()[0],
         "commit": _commit(),

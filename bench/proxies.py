@@ -49,7 +49,8 @@ def _relay(site: Site) -> list[str | Path]:
 
 def _ssegate_version() -> str:
     made = "as Python" if pipeline.__file__.endswith(".py") else "compiled"
-    return f"ssegate {importlib.metadata.version('ssegate')} ({made}), Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}{' of the system' if sys.base_prefix == '/usr' else ''}"
+    return f"ssegate {importlib.metadata.version('ssegate')} ({made}), {python}"
 
 
 # ---- nginx --------------------------------------------------------------------------------------------

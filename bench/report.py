@@ -97,8 +97,18 @@ def _machine(about: dict) -> str:
     return (
         f"Measured on {about['date']} at commit {about['commit']}.\n"
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}.\n"
+        f"Reads of memory in random order took {_memory(about['memory_ns'])} before the first row.\n"
         f"{versions}.\n"
     )
+
+
+def _memory(took: dict[str, float]) -> str:
+    """Return what tells how much of the processor's caches was left by its other users."""
+    return ", ".join(f"{ns:.0f} ns within {_size(int(kib))}" for kib, ns in took.items())
+
+
+def _size(kib: int) -> str:
+    return f"{kib} KiB" if kib < 1024 else f"{kib // 1024} MiB"
 
 
 def _version(name: str, said: str) -> str:

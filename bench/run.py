@@ -20,9 +20,10 @@ from pathlib import Path
 from bench import judge
 from bench.machine import describe
 from bench.process import CACHE, StartError, max_descriptors
+from bench.programs import build
 from bench.proxies import PROXIES, tls_missing
 from bench.rows import LOADS, ROWS, Load, Row, curve, quick_contenders
-from bench.trial import DIRECT, build_generator, run
+from bench.trial import DIRECT, run
 
 QUICK: Load = {"warm": 0.6, "seconds": 1.0}
 
@@ -36,7 +37,7 @@ def main() -> None:
     if lack is not None or compiler is None:
         print(f"bench: skipped: {lack}")
         return
-    build_generator(compiler)
+    build(compiler)
     rows = _chosen(options)
     absent = _absent(rows, options.with_)
     present = [name for name, reason in absent.items() if reason is None]

@@ -7,25 +7,15 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench.process import CACHE, Site, free_port, running
+from bench.programs import GENERATOR
 from bench.proxies import PROXIES, TLS_FRONT
 from bench.rows import Load, Row
 
-GENERATOR = CACHE / "load"
-SOURCES = [Path(__file__).with_name(name) for name in ("load.c", "client.c", "upstream.c", "measure.c")]
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "ollama": "/api/chat"}
 DIRECT = "direct"
 """The contender that is no proxy: clients connect to the upstream itself."""
-
-
-def build_generator(compiler: str) -> None:
-    """Compile the load generator."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    words = [*compiler.split(), "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *SOURCES]
-    if subprocess.run(words, check=False).returncode != 0:
-        raise SystemExit(f"bench: {compiler} could not compile the load generator")
 
 
 def run(row: Row, contender: str, load: Load, cores: list[int]) -> dict:
