@@ -75,8 +75,11 @@ _BATCHES = 3
 _LULLS = 4
 """Delays that the idle clock must outlast for that, as it runs meanwhile."""
 
-_SLICES = tuple(2 << power for power in range(10, 16))
-"""Bytes of much data that are read in one go, the last for all that is left: 2 KiB to 64 KiB."""
+_SLICES = tuple(1 << power for power in range(10, 17))
+"""Bytes of much data that are read in one go, the last for all that is left: 1 KiB to 64 KiB."""
+
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\n")
+"""How frames end in nearly all framings."""
 
 _LARGE = 16 << 10
 """Bytes of an event that is no token: nothing is gained by having it wait for others, or by its pattern."""
@@ -201,10 +204,13 @@ class Pipeline:
         return b"".join([self._feed_slice(part, now) for part in _sliced(data)])
 
     def _feed_slice(self, data: bytes, now: float) -> bytes:
-        """Take *data* as it is, whether a run goes on with it or not."""
+        """Take *data* as it is; where a run goes on with some of it only, that is found in smaller slices."""
         run = self._run
-        if run is not None and (out := run.feed(data, now)) is not None:
-            return self._left(out, now)
+        if run is not None:
+            if (out := run.feed(data, now)) is not None:
+                return self._left(out, now)
+            if len(data) > _SLICES[0]:
+                return self._feed_sliced(data, now)
         return self._feed_ordinary(data, now)
 
     def _feed_ordinary(self, data: bytes, now: float) -> bytes:
@@ -686,7 +692,7 @@ def _pace(settings: Settings) -> Pace:
 
 def _sliced(data: bytes) -> Iterator[bytes]:
     """
-    Cut much data into slices that grow, as if the network had done so.
+    Cut much data into slices that grow, behind frames if it can be, as if the network had done so.
 
     A run is found after the first of them, and what is no part of one has only its own slice read the
     ordinary way.
@@ -695,8 +701,19 @@ def _sliced(data: bytes) -> Iterator[bytes]:
     for size in chain(_SLICES, repeat(_SLICES[-1])):
         if at >= len(data):
             return
-        yield data[at : at + size]
-        at += size
+        part = data[at : at + size]
+        if at + size < len(data):
+            part = part[: _last_end(part)]
+        yield part
+        at += len(part)
+
+
+def _last_end(data: bytes) -> int:
+    """Return where the last whole frame of *data* ends; its length, if that cannot be told."""
+    for mark in _ENDS:
+        if (found := data.rfind(mark)) >= 0:
+            return found + len(mark)
+    return len(data)
 
 
 def _or_never(moment: float | None) -> float:
