@@ -60,6 +60,24 @@ class _Hook(TimerNoop):
         self.ended_line = False
         """The parser's last bytes ended a line: no part of a chunk's size waits in it."""
 
+        self.gathered: list[bytes] | None = None
+        """What a read has brought so far, to be handed over at once; None: as it comes."""
+
+    def take(self, data: bytes) -> None:
+        """Take what the parser has found."""
+        if self.gathered is not None:
+            self.gathered.append(data)
+            return
+        self.is_parsing = True
+        self.sink.on_data(data)
+        self.is_parsing = False
+
+    def hand_over(self) -> None:
+        """Hand over what was gathered."""
+        gathered, self.gathered = self.gathered, None
+        if gathered:
+            self.sink.on_data(b"".join(gathered))
+
 
 _NOWHERE: deque[bytes] = deque(maxlen=0)
 """The buffer of every tapped reader: an empty one of its own is 760 bytes."""
@@ -157,14 +175,21 @@ class Line(ResponseHandler):
             super().data_received(data)
             return
         if hook.is_after_chunk and hook.ended_line:
-            data = self._take_chunks(data, hook.sink)
-            if not data or self.transport is None:  # the sink may have closed it
+            data = self._take_chunks(data, hook)
+            if not data:
                 return
         hook.ended_line = data.endswith(b"\r\n")
-        super().data_received(data)
+        # The parser tells each chunk by itself; carried one by one, each batch would be a write of its own.
+        if hook.gathered is None:
+            hook.gathered = []
+        try:
+            super().data_received(data)
+        finally:
+            hook.hand_over()
 
-    def _take_chunks(self, data: bytes, sink: Sink) -> bytes:
-        """Hand the whole chunks at the start of *data* over; return what is left."""
+    def _take_chunks(self, data: bytes, hook: _Hook) -> bytes:
+        """Hand the whole chunks at the start of *data* over, or gather them; return what is left."""
+        sink = hook.sink
         # Mostly it is one, and its size, written as others write it, has two digits or three.
         length = len(data)
         body = length - (7 if length > 262 else 6)
@@ -193,8 +218,10 @@ class Line(ResponseHandler):
                 break
             start = size.end()
             end = start + int(size[1], 16)
-        if bodies:
+        if at == length:
             sink.on_data(b"".join(bodies))
+        else:
+            hook.gathered = bodies
         return data[at:]
 
 
@@ -204,19 +231,18 @@ class _Tap(StreamReader):
     _timer: _Hook
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        hook = self._timer
-        hook.is_parsing = True
-        hook.sink.on_data(data)
-        hook.is_parsing = False
+        self._timer.take(data)
         return False
 
     def feed_eof(self) -> None:
+        self._timer.hand_over()
         # What is on the way now belongs to nobody, or to the connection's next body.
         _unhook(self)
         super().feed_eof()
         self._timer.sink.on_end()
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        self._timer.hand_over()
         super().set_exception(exc, *cause)
         self._timer.sink.on_error(exc)
 

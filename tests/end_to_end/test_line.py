@@ -62,11 +62,19 @@ async def test_no_cut_changes_the_body(body: bytes):
 
 
 async def test_several_chunks_of_one_read_come_as_one():
-    """The parser would bring them one by one; it is asked again for what is no whole chunk."""
-    sink = await heard([chunk(b"a"), chunk(b"b") + chunk(b"c"), chunk(b"d") + b"5\r\nef", b"ghi\r\n" + END])
+    """The parser would bring them one by one; what it is asked for comes with the whole ones beside it."""
+    cut = [chunk(b"d") + b"5\r\nef", b"ghi\r\n" + chunk(b"j") + chunk(b"k") + b"2\r\nl", b"m\r\n" + END]
+    sink = await heard([chunk(b"a"), chunk(b"b") + chunk(b"c"), *cut])
 
-    assert sink.data[:3] == [b"a", b"bc", b"d"]
-    assert (sink.whole, sink.ends) == (b"abcdefghi", 1)
+    assert sink.data == [b"a", b"bc", b"def", b"ghijkl", b"m"]
+    assert (sink.whole, sink.ends) == (b"abcdefghijklm", 1)
+
+
+async def test_what_came_before_a_fault_comes_before_it():
+    """Of the same read, too, and after a chunk that had begun before."""
+    sink = await heard([chunk(b"a"), b"3\r\nb", b"cd\r\n" + chunk(b"e") + b"xyz\r\n"])
+
+    assert sink.whole == b"abcde"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from wire.recordings import recordings
 
 from ssegate.wire.batching import Load
 from ssegate.wire.dialects import DIALECTS
+from ssegate.wire.dialects.openai import OpenAI
 from ssegate.wire.events import Text
 from ssegate.wire.formats import make
 from ssegate.wire.framing import FRAMINGS
@@ -399,3 +400,16 @@ def test_a_large_read_is_a_run_too():
     drive = driven([(body, 0.1)], "native", "text/event-stream")
 
     assert carried(drive) > 2000
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_only_what_is_no_run_goes_the_ordinary_way(line_end, monkeypatch):
+    """Of a whole answer in one read: the first frames, an odd one in the middle and the last ones."""
+    some = b"".join(word(f" w{n}") for n in range(600))
+    body = ROLE + some + chunk({"content": " odd", "refusal": None}) + some + STOP + DONE
+    read, decode = [], OpenAI.decode
+    monkeypatch.setattr(OpenAI, "decode", lambda self, frame: read.append(frame) or decode(self, frame))
+    drive = driven([(body.replace(b"\n", line_end), 0.1)], "native", "text/event-stream")
+
+    assert (drive.pipeline.outcome, drive.pipeline.stats.events_in) == ("completed", 1204)
+    assert len(read) < 30
