@@ -63,17 +63,30 @@ class _Hook(TimerNoop):
         self.gathered: list[bytes] | None = None
         """What a read has brought so far, to be handed over at once; None: as it comes."""
 
+        self.room = 0
+        """Bytes that may still be gathered."""
+
+    def gather(self) -> None:
+        """Gather what comes from now on."""
+        if self.gathered is None:
+            self.gathered = []
+        self.room = _MOST_GATHERED
+
     def take(self, data: bytes) -> None:
         """Take what the parser has found."""
-        if self.gathered is not None:
-            self.gathered.append(data)
-            return
         self.is_parsing = True
-        self.sink.on_data(data)
+        if self.gathered is None:
+            self.sink.on_data(data)
+        else:
+            self.gathered.append(data)
+            self.room -= len(data)
+            if self.room <= 0:
+                self.hand_over()
+                self.gather()
         self.is_parsing = False
 
     def hand_over(self) -> None:
-        """Hand over what was gathered."""
+        """Hand over what was gathered, and gather no more."""
         gathered, self.gathered = self.gathered, None
         if gathered:
             self.sink.on_data(b"".join(gathered))
@@ -84,6 +97,12 @@ _NOWHERE: deque[bytes] = deque(maxlen=0)
 
 _NEAR = 16
 """A low-water mark that is wrong by less than this part of it stays as it is."""
+
+_MOST_GATHERED = 8 << 10
+"""
+Bytes of one read that the parser tells before they are handed over: the sink can hold it back there, and what
+is left of the read waits as it is.
+"""
 
 _CHUNK_HEAD = 7
 """Bytes around the data of a common HTTP chunk (RFC 9112 section 7.1)."""
@@ -180,8 +199,7 @@ class Line(ResponseHandler):
                 return
         hook.ended_line = data.endswith(b"\r\n")
         # The parser tells each chunk by itself; carried one by one, each batch would be a write of its own.
-        if hook.gathered is None:
-            hook.gathered = []
+        hook.gather()
         try:
             super().data_received(data)
         finally:
