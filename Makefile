@@ -32,7 +32,7 @@ PROOF := $(addprefix tests/wire/,test_recorded_streams.py test_truncation.py tes
 	$(addprefix tests/limits/,test_model.py test_processes.py) \
 	$(addprefix tests/end_to_end/,test_disconnects.py test_faults.py test_timeouts.py test_unread.py) tests/test_compiled.py
 
-# What it tries far more often than `make test` would: CI, which runs both, tries it there alone.
+# What it tries far more often than `make test` would: CI, which runs both, leaves that to it.
 PROVEN := $(filter tests/wire/% tests/limits/%,$(PROOF))
 
 # What only `make test-clients` runs, in whole or in part.
@@ -45,7 +45,7 @@ demo: $(DEMO_READY) ## simulated upstream, gate and live page, on this machine a
 	@$(BIN)/ssegate demo $(ARGS)
 
 test: lint ## everything that must pass: format, lint, types, tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(if $(CI),$(PROVEN:%=--ignore=%)) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(if $(CI),$(if $(ARGS),,$(PROVEN:%=--ignore=%))) $(ARGS)
 
 test-pull: $(TEST_READY) ## the end-to-end tests again, bodies read the slow way: what a changed aiohttp would leave
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --pull tests/end_to_end $(ARGS)

@@ -64,7 +64,7 @@ class _Hook(TimerNoop):
         """What a read has brought so far, to be handed over at once; None: as it comes."""
 
         self.room = 0
-        """Bytes that may still be gathered."""
+        """Bytes to be gathered before they are handed over within the read."""
 
     def gather(self) -> None:
         """Gather what comes from now on."""
@@ -100,8 +100,8 @@ _NEAR = 16
 
 _MOST_GATHERED = 8 << 10
 """
-Bytes of one read that the parser tells before they are handed over: the sink can hold it back there, and what
-is left of the read waits as it is.
+When so many bytes of one read have been gathered they are handed over: there the sink can hold the parser
+back, and what is left of the read waits as it is.
 """
 
 _CHUNK_HEAD = 7

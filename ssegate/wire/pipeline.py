@@ -18,9 +18,8 @@ peer can do. What had arrived before a fault leaves before the fault is told.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import replace
-from itertools import chain, repeat
 
 from ssegate.wire.batching import AdaptivePace, Pace
 from ssegate.wire.clocks import Clocks
@@ -75,8 +74,8 @@ _BATCHES = 3
 _LULLS = 4
 """Delays that the idle clock must outlast for that, as it runs meanwhile."""
 
-_SLICES = tuple(1 << power for power in range(10, 17))
-"""Bytes of much data that are read in one go, the last for all that is left: 1 KiB to 64 KiB."""
+_SLICE, _LARGEST_SLICE = 1 << 10, 64 << 10
+"""Bytes of much data that are read in one go: the first, and the most."""
 
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\n")
 """How frames end in nearly all framings."""
@@ -195,23 +194,35 @@ class Pipeline:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
-        if len(data) > _SLICES[0] and not self._is_raw:
+        if len(data) > _SLICE and not self._is_raw:
             return self._feed_sliced(data, now)
         return self._feed_ordinary(data, now)
 
     def _feed_sliced(self, data: bytes, now: float) -> bytes:
-        # Not in feed(): the comprehension would make its names cells, 2 % of a token's instructions.
-        return b"".join([self._feed_slice(part, now) for part in _sliced(data)])
+        """
+        Take much data in slices, behind frames if it can be, as if the network had cut it so.
 
-    def _feed_slice(self, data: bytes, now: float) -> bytes:
-        """Take *data* as it is; where a run goes on with some of it only, that is found in smaller slices."""
-        run = self._run
-        if run is not None:
-            if (out := run.feed(data, now)) is not None:
-                return self._left(out, now)
-            if len(data) > _SLICES[0]:
-                return self._feed_sliced(data, now)
-        return self._feed_ordinary(data, now)
+        They grow, so that a run is found behind the first of them. One with which a run does not go on is cut
+        again, and later ones stay smaller: what is no part of a run has little read with it the ordinary way,
+        and more and more where that happens again and again.
+        """
+        out, at, size, most, odd = [], 0, _SLICE, _LARGEST_SLICE, _SLICE
+        while at < len(data):
+            part, run = _slice(data, at, size), self._run
+            carried = None if run is None else run.feed(part, now)
+            if carried is not None:
+                out.append(self._left(carried, now))
+                odd = _SLICE
+            elif run is not None and len(part) > _SLICE:
+                size, most = _SLICE, max(_SLICE, len(part) // 2)
+                continue
+            else:
+                if run is not None:
+                    part, odd = _slice(data, at, odd), min(2 * odd, _LARGEST_SLICE)
+                out.append(self._feed_ordinary(part, now))
+            at += len(part)
+            size = min(2 * size, most)
+        return b"".join(out)
 
     def _feed_ordinary(self, data: bytes, now: float) -> bytes:
         """Take *data*, with which no run goes on."""
@@ -690,22 +701,10 @@ def _pace(settings: Settings) -> Pace:
     return AdaptivePace(settings.batch_size, settings.batch_delay, settings.load)
 
 
-def _sliced(data: bytes) -> Iterator[bytes]:
-    """
-    Cut much data into slices that grow, behind frames if it can be, as if the network had done so.
-
-    A run is found after the first of them, and what is no part of one has only its own slice read the
-    ordinary way.
-    """
-    at = 0
-    for size in chain(_SLICES, repeat(_SLICES[-1])):
-        if at >= len(data):
-            return
-        part = data[at : at + size]
-        if at + size < len(data):
-            part = part[: _last_end(part)]
-        yield part
-        at += len(part)
+def _slice(data: bytes, at: int, size: int) -> bytes:
+    """Return *size* bytes of *data*, or as many of them as are whole frames."""
+    part = data[at : at + size]
+    return part[: _last_end(part)] if at + size < len(data) else part
 
 
 def _last_end(data: bytes) -> int:

@@ -69,8 +69,10 @@ class Ollama(JSONDialect[Line]):
     def __init__(self) -> None:
         super().__init__()
         self._calls = KeyedCalls()
+        self._has_lines = False
 
     def _events(self, line: Line, frame: Frame) -> list[Event]:
+        self._has_lines = True
         if says(line.error):
             return [failure_in(frame.data)]
         said = self._start(None, line.model) if self._model is None else []
@@ -91,7 +93,7 @@ class Ollama(JSONDialect[Line]):
 
     def _at_mark(self) -> list[Event]:
         # A proxy's: where no line came before it there was no answer.
-        return super()._at_mark() if self._model is not None else []
+        return super()._at_mark() if self._has_lines else []
 
     def _done(self, line: Line) -> list[Event]:
         said: list[Event] = []

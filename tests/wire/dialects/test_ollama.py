@@ -82,7 +82,7 @@ def test_the_end_mark_of_events_is_no_line():
     """A proxy that makes events of the lines may end them so; clients of Ollama's never see it."""
     dialect = DIALECTS["ollama"]()
     mark = Frame("", b"[DONE]")
-    dialect.decode(Frame("", b'{"model":"m","response":"a","done":false}'))
+    dialect.decode(Frame("", b'{"response":"a","done":false}'))
 
     assert dialect.decode(mark) == [End()]
     assert dialect.carry(mark) is None
