@@ -55,7 +55,7 @@ test-clients: $(CLIENTS_READY) ## real SDKs before the gate; writes docs/clients
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --timeout 120 $(CLIENTS) $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m tests.clients.table $(if $(CI),--check))
 
-proof: $(TEST_READY) $(COMPILED_READY) ## on the compiled gate: recordings cut hundreds of times each and spoiled by the thousand; limits against a model; five minutes
+proof: $(TEST_READY) $(COMPILED_READY) ## on the compiled gate: recordings cut hundreds of times each and spoiled by the thousand; limits against a model; five to eight minutes
 	$(WITH_COMPILED):$(CURDIR)/tests $(BIN)/python -m pytest -n 3 --dist loadgroup --timeout 240 $$(cat $(COMPILED_READY)) --cuts 500 --store-seconds 30 --hypothesis-profile proof $(PROOF) $(ARGS)
 
 fuzz: $(FUZZ_READY) ## look for input that breaks a stream, one minute (ARGS="--seconds 300", "--run FILE")
