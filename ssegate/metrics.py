@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from typing import Generic, TypeVar
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info
 from prometheus_client.exposition import choose_encoder
 
 from ssegate import __version__
 from ssegate.report import RequestReport, StreamReport
+from ssegate.series import Amounts, Collector, Measures
 from ssegate.wire.errors import CODES
 
 __all__ = ["MAX_OTHER_MODELS", "TIMEOUT_KINDS", "UPSTREAM_ERROR_KINDS", "Metrics"]
@@ -58,26 +58,14 @@ BATCH_BUCKETS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 16.0, 32.0, 64.0)
 OVERHEAD_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 0.1)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-M = TypeVar("M", Counter, Gauge, Histogram)
-
-
-class _Children(dict[tuple[str, ...], M], Generic[M]):
-    """One metric's series by their label values: ``labels()`` costs 0.8 µs a call, a hit here 0.07."""
-
-    def __init__(self, metric: M) -> None:
-        self._metric: M = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> M:
-        child = self[labels] = self._metric.labels(*labels)
-        return child
-
-
 class Metrics:
     """All series of one gate, in a registry of their own."""
 
     def __init__(self, known_models: Iterable[str] = ()) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # read by nobody
         self._registry = CollectorRegistry()
+        self._series = Collector()
+        self._registry.register(self._series)
         self._known_models = frozenset(known_models)
         self._other_models: set[str] = set()
         self._declare_counts()
@@ -90,21 +78,21 @@ class Metrics:
 
     def stream_started(self, route: str) -> None:
         """Count a stream that was wanted and passed key and limits; ``stream_ended`` must follow."""
-        self._active[(route,)].inc()
+        self._active[(route,)] += 1
 
     def stream_ended(self, report: StreamReport) -> None:
         """Count how a started stream ended, and its request."""
         route, model = report.route, self._model(report.model)
-        self._active[(route,)].dec()
-        self._streams[route, model, report.outcome].inc()
+        self._active[(route,)] -= 1
+        self._streams[route, model, report.outcome] += 1
         self._count_request(report)
         self._count_tokens(report, model)
         self._count_traffic(report)
         self._measure(report, model)
         if report.outcome == "client_gone":
-            self._disconnects[route, "streaming" if report.head_sent else "before_headers"].inc()
+            self._disconnects[route, "streaming" if report.head_sent else "before_headers"] += 1
         elif report.outcome == "cancelled":
-            self._cancels[(route,)].inc()
+            self._cancels[(route,)] += 1
 
     def request_ended(self, report: RequestReport) -> None:
         """Count a request that was no stream: passed through, or refused."""
@@ -113,19 +101,19 @@ class Metrics:
             self._count_tokens(report, self._model(report.model))
         if report.code == "client_gone":
             phase = "before_headers" if report.status == 499 else "streaming"
-            self._disconnects[report.route, phase].inc()
+            self._disconnects[report.route, phase] += 1
 
     def limit_decided(self, route: str, key: str, limit: str, is_admitted: bool) -> None:
         """Count one decision of the limits; *limit* is what refused, ``-`` if nothing did."""
-        self._decisions[route, key, limit, "allowed" if is_admitted else "denied"].inc()
+        self._decisions[route, key, limit, "allowed" if is_admitted else "denied"] += 1
 
     def store_failed(self, op: str) -> None:
         """Count an operation that the shared store failed."""
-        self._store_errors[(op,)].inc()
+        self._store_errors[(op,)] += 1
 
     def reloaded(self, ok: bool) -> None:
         """Count a reload of the configuration and remember whether it was taken."""
-        self._reloads[("success" if ok else "error",)].inc()
+        self._reloads[("success" if ok else "error",)] += 1
         self._last_reload.set(1 if ok else 0)
 
     def loop_lag(self, seconds: float) -> None:
@@ -164,49 +152,49 @@ class Metrics:
 
     def _count_request(self, report: StreamReport | RequestReport) -> None:
         method = report.method if report.method in METHODS else "other"
-        self._requests[report.route, method, str(report.status)].inc()
+        self._requests[report.route, method, str(report.status)] += 1
         code = report.code
         if code is None:
             return
         if timeout := TIMEOUT_KINDS.get(code):
-            self._timeouts[report.route, timeout].inc()
+            self._timeouts[report.route, timeout] += 1
         if error := UPSTREAM_ERROR_KINDS.get(code):
-            self._upstream_errors[report.route, report.upstream, error].inc()
+            self._upstream_errors[report.route, report.upstream, error] += 1
 
     def _count_tokens(self, report: StreamReport | RequestReport, model: str) -> None:
         route, key, source = report.route, report.key, report.usage_source or "estimated"
         if tokens := _countable(report.input_tokens):
-            self._tokens[route, model, key, "input", source].inc(tokens)
+            self._tokens[route, model, key, "input", source] += tokens
         if tokens := _countable(report.output_tokens):
-            self._tokens[route, model, key, "output", source].inc(tokens)
+            self._tokens[route, model, key, "output", source] += tokens
         if tokens := _countable(report.reasoning_tokens):
-            self._reasoning[route, model].inc(tokens)
+            self._reasoning[route, model] += tokens
         if tokens := _countable(report.cached_tokens):
-            self._cached[route, model].inc(tokens)
+            self._cached[route, model] += tokens
         if dollars := _countable(report.cost):
-            self._cost[route, model, key].inc(dollars)
+            self._cost[route, model, key] += dollars
 
     def _count_traffic(self, report: StreamReport) -> None:
         route = (report.route,)
-        self._events_in[route].inc(report.events_in)
-        self._events_out[route].inc(report.events_out)
+        self._events_in[route] += report.events_in
+        self._events_out[route] += report.events_out
         if report.heartbeats:
-            self._heartbeats[route].inc(report.heartbeats)
+            self._heartbeats[route] += report.heartbeats
         if report.malformed:
-            self._malformed[report.route, "unreadable"].inc(report.malformed)
+            self._malformed[report.route, "unreadable"] += report.malformed
 
     def _measure(self, report: StreamReport, model: str) -> None:
         route, labels = (report.route,), (report.route, model)
-        self._duration[labels].observe(report.duration)
+        self._duration.observe(labels, report.duration)
         if report.ttft is not None:
-            self._ttft[labels].observe(report.ttft)
+            self._ttft.observe(labels, report.ttft)
             # The first token is not waited for here, and a stream that stalled says nothing of the speed.
             if report.outcome == "completed" and (later := (_countable(report.output_tokens) or 0) - 1) > 0:
-                self._tpot[labels].observe(max(report.duration - report.ttft, 0.0) / later)
+                self._tpot.observe(labels, max(report.duration - report.ttft, 0.0) / later)
         if report.events_out:
-            self._batch[route].observe(report.events_in / report.events_out)
+            self._batch.observe(route, report.events_in / report.events_out)
         if report.overhead is not None:
-            self._overhead[route].observe(report.overhead)
+            self._overhead.observe(route, report.overhead)
 
     def _declare_counts(self) -> None:
         count = self._counter
@@ -268,9 +256,7 @@ class Metrics:
 
     def _declare_process(self) -> None:
         registry = self._registry
-        self._active = _Children(
-            Gauge("ssegate_streams_active", "Streams open now.", ["route"], registry=registry)
-        )
+        self._active = self._series.gauge("ssegate_streams_active", "Streams open now.", "route")
         self._reloads = self._counter("config_reloads", "Reloads of the configuration.", "result")
         self._last_reload = Gauge(
             "ssegate_config_last_reload_successful",
@@ -288,14 +274,11 @@ class Metrics:
         build.info({"version": __version__, "python": platform.python_version()})
         prometheus_client.ProcessCollector(registry=registry)
 
-    def _counter(self, name: str, help: str, labels: str) -> _Children[Counter]:
-        return _Children(Counter(f"ssegate_{name}_total", help, labels.split(), registry=self._registry))
+    def _counter(self, name: str, help: str, labels: str) -> Amounts:
+        return self._series.counter(f"ssegate_{name}_total", help, labels)
 
-    def _histogram(
-        self, name: str, help: str, labels: str, buckets: tuple[float, ...]
-    ) -> _Children[Histogram]:
-        metric = Histogram(f"ssegate_{name}", help, labels.split(), buckets=buckets, registry=self._registry)
-        return _Children(metric)
+    def _histogram(self, name: str, help: str, labels: str, bounds: tuple[float, ...]) -> Measures:
+        return self._series.histogram(f"ssegate_{name}", help, labels, bounds)
 
 
 def _countable(amount: float | None) -> float | None:

@@ -74,6 +74,9 @@ _BATCHES = 3
 _LULLS = 4
 """Delays that the idle clock must outlast for that, as it runs meanwhile."""
 
+_MUCH = 4 << 10
+"""Bytes of which it pays to find a run among them: that takes as long as to read some ten frames without."""
+
 _SLICE, _LARGEST_SLICE = 1 << 10, 64 << 10
 """Bytes of much data that are read in one go: the first, and the most."""
 
@@ -194,7 +197,7 @@ class Pipeline:
                 self._written_at = now
                 self._stats.bytes_out += len(out)
             return out
-        if len(data) > _SLICE and not self._is_raw:
+        if len(data) > _MUCH and not self._is_raw:
             return self._feed_sliced(data, now)
         return self._feed_ordinary(data, now)
 
