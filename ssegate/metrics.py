@@ -58,6 +58,7 @@ BATCH_BUCKETS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 16.0, 32.0, 64.0)
 OVERHEAD_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 0.1)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+
 class Metrics:
     """All series of one gate, in a registry of their own."""
 

@@ -1,8 +1,8 @@
 """
 Series of metrics in plain dicts, and how Prometheus's client library collects them.
 
-A stream touches some twenty series: the library's own objects check and lock at each, which takes six times as
-long as a dict, and only the event loop counts here.
+A stream touches some twenty series. The library's own objects check and lock at each and take several times
+as long as a dict does; here only the event loop counts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ __all__ = ["Amounts", "Collector", "Measures"]
 
 Labels = tuple[str, ...]
 
+_Kind = type[CounterMetricFamily | GaugeMetricFamily]
+
 
 class Amounts(dict[Labels, float]):
-    """A counter's or a gauge's series by their label values; 0 where nothing was counted: ``amounts[labels] += 1``."""
+    """A counter's or a gauge's series by their label values: ``amounts[labels] += 1``."""
 
     def __missing__(self, labels: Labels) -> float:
         return 0.0
@@ -59,11 +61,12 @@ class Collector:
     """
     Hands series to a registry of the library's, which calls ``collect()`` for each scrape.
 
-    It may do so in another thread while the loop counts on: ``list()`` of a dict is one step to the interpreter.
+    It may do so in another thread while the loop counts on: copying a dict or a list is one step of the
+    interpreter's.
     """
 
     def __init__(self) -> None:
-        self._amounts: list[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, list[str], Amounts]] = []
+        self._amounts: list[tuple[_Kind, str, str, list[str], Amounts]] = []
         self._measures: list[tuple[str, str, list[str], Measures]] = []
 
     def counter(self, name: str, help: str, labels: str) -> Amounts:
@@ -79,9 +82,7 @@ class Collector:
         self._measures.append((name, help, labels.split(), measures := Measures(bounds)))
         return measures
 
-    def _declare(
-        self, kind: type[CounterMetricFamily | GaugeMetricFamily], name: str, help: str, labels: str
-    ) -> Amounts:
+    def _declare(self, kind: _Kind, name: str, help: str, labels: str) -> Amounts:
         self._amounts.append((kind, name, help, labels.split(), amounts := Amounts()))
         return amounts
 

@@ -564,17 +564,25 @@ async def test_a_body_that_ends_with_its_connection(
     assert (said.error and said.error.code) == code
 
 
-async def test_more_bytes_than_were_announced(both_ways: None, gate: Any):
-    """What follows Content-Length never reaches the client, and the connection is not used again (C10)."""
+@pytest.mark.parametrize("is_apart", [False, True], ids=["at once", "body apart"])
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunks"])
+async def test_more_bytes_than_were_announced(is_chunked: bool, is_apart: bool, both_ways: None, gate: Any):
+    """What follows a body never reaches the client, and the connection is not used again (C10)."""
     body = sse("hello") + DONE
     smuggled = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n"
 
     async def script(peer: Peer) -> None:
         while await peer.request():
-            head = (
-                f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            await peer.say(head.encode() + body + smuggled)
+            head, rest = HEAD, chunk(body) + b"0\r\n\r\n"
+            if not is_chunked:
+                head = HEAD.replace(b"Transfer-Encoding: chunked", b"Content-Length: %d" % len(body))
+                rest = body
+            if is_apart:
+                await peer.say(head)
+                await asyncio.sleep(0.05)
+                await peer.say(rest + smuggled)
+            else:
+                await peer.say(head + rest + smuggled)
 
     async with scripted(script) as upstream:
         running = await gate(config(upstream.url))

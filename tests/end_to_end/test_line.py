@@ -34,13 +34,19 @@ class Wire(asyncio.Transport):
     def close(self) -> None: ...
 
 
-async def heard(pieces: list[bytes]) -> Heard:
+async def heard(pieces: list[bytes], way: str = "head first") -> Heard:
     """Feed *pieces* of a body to a tapped line, each in a read of its own."""
     line = Line(asyncio.get_running_loop())
     line.connection_made(Wire())
     line.set_response_params(read_until_eof=True)
-    line.data_received(HEAD)
+    if way == "head first":
+        line.data_received(HEAD)
+    else:
+        line.data_received(HEAD + pieces[0])
+        pieces = pieces[1:]
     _, reader = await line.read()
+    if way == "tapped late":
+        await asyncio.sleep(0)
     sink = Heard()
     response: Any = SimpleNamespace(content=reader, headers={"Transfer-Encoding": "chunked"})
     assert tap.attach(response, sink)
@@ -49,16 +55,40 @@ async def heard(pieces: list[bytes]) -> Heard:
     return sink
 
 
+@pytest.mark.parametrize("way", ["head first", "with the head", "tapped late"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-async def test_no_cut_changes_the_body(body: bytes):
+async def test_no_cut_changes_the_body(body: bytes, way: str):
     """Whole, byte by byte, and cut in two or three at every byte; it ends once, and well."""
     whole = (await heard([body])).whole
     sides = [[body[:at], body[at:]] for at in range(1, len(body))]
     thirds = [[body[: at // 2], body[at // 2 : at], body[at:]] for at in range(2, len(body))]
 
     for pieces in [[body[at : at + 1] for at in range(len(body))], *sides, *thirds]:
-        sink = await heard(pieces)
+        sink = await heard(pieces, way)
         assert (sink.whole, sink.ends, sink.errors) == (whole, 1, []), pieces
+
+
+async def test_chunks_that_come_with_the_head_come_as_one():
+    """They wait for the tap, not for the parser, which would bring them one by one."""
+    sink = await heard([chunk(b"a") + chunk(b"b") + chunk(b"c"), END], "with the head")
+
+    assert (sink.data, sink.ends) == ([b"abc"], 1)
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+async def test_a_connection_lost_with_the_head_loses_nothing(is_reset: bool):
+    """What had come with the head comes before the connection's end, in the same turn of the loop too."""
+    line = Line(asyncio.get_running_loop())
+    line.connection_made(Wire())
+    line.set_response_params(read_until_eof=True)
+    line.data_received(HEAD + chunk(b"a") + chunk(b"b"))
+    line.connection_lost(ConnectionResetError() if is_reset else None)
+    _, reader = await line.read()
+    sink = Heard()
+    response: Any = SimpleNamespace(content=reader, headers={"Transfer-Encoding": "chunked"})
+    assert tap.attach(response, sink)
+
+    assert (sink.whole, sink.ends, len(sink.errors)) == (b"ab", 0, 1)
 
 
 async def test_several_chunks_of_one_read_come_as_one():
