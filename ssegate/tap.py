@@ -9,9 +9,7 @@ says so and the caller reads in the ordinary way.
 
 Nearly every read of a stream is one whole HTTP chunk. ``Line`` is aiohttp's client connection that takes such
 reads apart itself (1 µs, where parser and three callbacks take 4) as long as the parser stands between two
-chunks: chunks that it never sees leave it standing there. What comes in one read with the head waits until
-the task that the head wakes has had its turn, which mostly taps the body. Everything else goes through the
-parser.
+chunks: chunks that it never sees leave it standing there. Everything else goes through the parser.
 """
 
 from __future__ import annotations
@@ -114,10 +112,8 @@ _RECORD = 22
 
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
-_CHUNKED_HEAD = re.compile(
-    rb"HTTP/1\.1 200(?i:(?!.*\ncontent-encoding:).*\ntransfer-encoding: *chunked\r\n)", re.DOTALL
-)
-"""The head of a body in chunks that are not compressed."""
+_END = b"\r\n0\r\n\r\n"
+"""The end of the last chunk, and that of a body."""
 
 
 class Line(ResponseHandler):
@@ -131,7 +127,7 @@ class Line(ResponseHandler):
     """
 
     # Beside so many of the parent's, a few attributes more would double its dictionary.
-    __slots__ = ("_behind_head", "_descriptor", "_is_encrypted", "hook", "is_used", "low_water")
+    __slots__ = ("_descriptor", "_is_encrypted", "hook", "is_used", "low_water")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -140,8 +136,6 @@ class Line(ResponseHandler):
         self.low_water = 1
         self._is_encrypted = False
         self._descriptor: int | None = None
-        self._behind_head = b""
-        """The part of a body that came in one read with its head, until somebody has had time to tap it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin on a new socket."""
@@ -200,7 +194,11 @@ class Line(ResponseHandler):
         """Take bytes from the socket."""
         hook = self.hook
         if hook is None:
-            self._take_untapped(data)
+            body = self._payload
+            if body is None or body.is_eof():
+                super().data_received(data)
+            else:
+                self._parse_body(data)
             return
         if hook.is_after_chunk and hook.ended_line:
             data = self._take_chunks(data, hook)
@@ -214,60 +212,12 @@ class Line(ResponseHandler):
         finally:
             hook.hand_over()
 
-    def _take_untapped(self, data: bytes) -> None:
-        self.give_behind_head()
-        body = self._payload
-        if body is not None and not body.is_eof():
-            self._parse_body(data)
-            return
-        super().data_received(self._without_body(data))
-        if self._behind_head:
-            self._loop.call_soon(self.give_behind_head)  # behind who was woken by the head
-
-    def _without_body(self, data: bytes) -> bytes:
-        """Keep what follows the head of a chunked body in *data* for the turn of who is woken by it."""
-        end = data.find(b"\r\n\r\n") + 4 if data.startswith(b"HTTP/") else 0
-        if end < 4 or end == len(data) or not _CHUNKED_HEAD.match(data, 0, end):
-            return data
-        self._behind_head = data[end:]
-        return data[:end]
-
     def _parse_body(self, data: bytes) -> None:
         """Have the parser take what can be nothing but a body; an answer behind it was not asked for."""
         heads = len(self._buffer)
         super().data_received(data)
         if len(self._buffer) > heads and self.transport is not None:
             self.transport.close()  # else the pool would give it to the next request
-
-    def give_behind_head(self) -> None:
-        """Take what came in one read with the head, as if it came now."""
-        data, self._behind_head = self._behind_head, b""
-        if not data or self.transport is None:
-            return
-        if self.hook is None:
-            self._parse_body(data)
-        else:
-            self.data_received(data)
-
-    @property
-    def stands_behind_head(self) -> bool:
-        """The parser has seen nothing of a body yet, though some of it is there."""
-        return bool(self._behind_head)
-
-    @property
-    def should_close(self) -> bool:
-        """It is not to be used again (the pool asks)."""
-        return self.stands_behind_head or super().should_close
-
-    def eof_received(self) -> None:
-        """Take note that nothing more comes."""
-        self.give_behind_head()
-        super().eof_received()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Take note that the connection is gone."""
-        self.give_behind_head()
-        super().connection_lost(exc)
 
     def _take_chunks(self, data: bytes, hook: _Hook) -> bytes:
         """Hand the whole chunks at the start of *data* over, or gather them; return what is left."""
@@ -280,11 +230,15 @@ class Line(ResponseHandler):
             sink.on_data(data[len(head) : -2])
             return b""
         # Else several, with no such line end inside. An empty one is the end, which the parser must see.
-        parts = data.split(b"\r\n")
+        whole = length - len(_END) + 2 if data.endswith(_END) else length
+        parts = data[:whole].split(b"\r\n")
         bodies = parts[1:-1:2]
         if parts[:-1:2] == [b"%x" % len(body) for body in bodies] and not parts[-1] and all(bodies):
-            sink.on_data(b"".join(bodies))
-            return b""
+            if whole == length:
+                sink.on_data(b"".join(bodies))
+            else:
+                hook.gathered = bodies
+            return data[whole:]
         size = _CHUNK.match(data)
         if size is None:
             return data
@@ -375,9 +329,8 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
     reader.__class__ = _Tap
     # The reader holds its upstream back when its buffer is full; now the sink alone does.
     protocol = reader._protocol
-    if isinstance(protocol, Line) and "Content-Encoding" not in response.headers:
+    if isinstance(protocol, Line) and not reader.is_eof() and "Content-Encoding" not in response.headers:
         protocol.hook = hook
-        hook.is_after_chunk = hook.ended_line = protocol.stands_behind_head
     is_held = protocol._reading_paused
     if is_held:
         protocol.resume_reading(resume_parser=False)
@@ -389,8 +342,6 @@ def attach(response: ClientResponse, sink: Sink) -> bool:
         sink.on_end()
     elif is_held and not protocol._reading_paused:
         protocol.resume_reading()
-    if isinstance(protocol, Line):
-        protocol.give_behind_head()
     return True
 
 

@@ -45,8 +45,6 @@ async def heard(pieces: list[bytes], way: str = "head first") -> Heard:
         line.data_received(HEAD + pieces[0])
         pieces = pieces[1:]
     _, reader = await line.read()
-    if way == "tapped late":
-        await asyncio.sleep(0)
     sink = Heard()
     response: Any = SimpleNamespace(content=reader, headers={"Transfer-Encoding": "chunked"})
     assert tap.attach(response, sink)
@@ -55,7 +53,7 @@ async def heard(pieces: list[bytes], way: str = "head first") -> Heard:
     return sink
 
 
-@pytest.mark.parametrize("way", ["head first", "with the head", "tapped late"])
+@pytest.mark.parametrize("way", ["head first", "with the head"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 async def test_no_cut_changes_the_body(body: bytes, way: str):
     """Whole, byte by byte, and cut in two or three at every byte; it ends once, and well."""
@@ -66,13 +64,6 @@ async def test_no_cut_changes_the_body(body: bytes, way: str):
     for pieces in [[body[at : at + 1] for at in range(len(body))], *sides, *thirds]:
         sink = await heard(pieces, way)
         assert (sink.whole, sink.ends, sink.errors) == (whole, 1, []), pieces
-
-
-async def test_chunks_that_come_with_the_head_come_as_one():
-    """They wait for the tap, not for the parser, which would bring them one by one."""
-    sink = await heard([chunk(b"a") + chunk(b"b") + chunk(b"c"), END], "with the head")
-
-    assert (sink.data, sink.ends) == ([b"abc"], 1)
 
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
