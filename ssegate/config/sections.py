@@ -47,7 +47,6 @@ class Section(BaseModel):
         frozen=True,
         validate_default=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
     )
 
