@@ -52,6 +52,7 @@ FLOORS: dict[str, float] = {
     "booking": 3,
     "outlet": 3,
     "decoding": 3,
+    "series": 2,
     "config": 2,
     "report": 2,
     "wire.pipeline": 1,
