@@ -413,3 +413,15 @@ def test_only_what_is_no_run_goes_the_ordinary_way(line_end, monkeypatch):
 
     assert (drive.pipeline.outcome, drive.pipeline.stats.events_in) == ("completed", 1204)
     assert len(read) < 30
+
+
+def test_a_short_answer_at_once_is_looked_through_for_no_run(monkeypatch):
+    """Finding one takes as long as reading ten frames: here that would be more than all there are."""
+    body = ROLE + b"".join(word(f" w{n}") for n in range(8)) + STOP + DONE
+    assert len(body) > 1 << 10
+    read, decode = [], OpenAI.decode
+    monkeypatch.setattr(OpenAI, "decode", lambda self, frame: read.append(frame) or decode(self, frame))
+    drive = driven([(body, 0.1)], "native", "text/event-stream")
+
+    assert drive.pipeline.outcome == "completed"
+    assert len(read) == 11  # each once, and no probe
