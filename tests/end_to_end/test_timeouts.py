@@ -153,7 +153,7 @@ async def test_first_token_after_the_hold(
 ):
     """Once the 200 has left the same failure is an event, and the body ends well."""
     upstream = await simulator(Behaviour(fault=SILENT[phase]))
-    running = await gate(config(upstream.url, "first_token: 200ms", hold="60ms", output=output))
+    running = await gate(config(upstream.url, "first_token: 400ms", hold="60ms", output=output))
 
     heard = await talk(running.url, PATH, {"stream": True})
 
