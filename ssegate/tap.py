@@ -112,9 +112,6 @@ _RECORD = 22
 
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 
-_END = b"\r\n0\r\n\r\n"
-"""The end of the last chunk, and that of a body."""
-
 
 class Line(ResponseHandler):
     """
@@ -194,11 +191,7 @@ class Line(ResponseHandler):
         """Take bytes from the socket."""
         hook = self.hook
         if hook is None:
-            body = self._payload
-            if body is None or body.is_eof():
-                super().data_received(data)
-            else:
-                self._parse_body(data)
+            super().data_received(data)
             return
         if hook.is_after_chunk and hook.ended_line:
             data = self._take_chunks(data, hook)
@@ -208,16 +201,9 @@ class Line(ResponseHandler):
         # The parser tells each chunk by itself; carried one by one, each batch would be a write of its own.
         hook.gather()
         try:
-            self._parse_body(data)
+            super().data_received(data)
         finally:
             hook.hand_over()
-
-    def _parse_body(self, data: bytes) -> None:
-        """Have the parser take what can be nothing but a body; an answer behind it was not asked for."""
-        heads = len(self._buffer)
-        super().data_received(data)
-        if len(self._buffer) > heads and self.transport is not None:
-            self.transport.close()  # else the pool would give it to the next request
 
     def _take_chunks(self, data: bytes, hook: _Hook) -> bytes:
         """Hand the whole chunks at the start of *data* over, or gather them; return what is left."""
@@ -230,15 +216,11 @@ class Line(ResponseHandler):
             sink.on_data(data[len(head) : -2])
             return b""
         # Else several, with no such line end inside. An empty one is the end, which the parser must see.
-        whole = length - len(_END) + 2 if data.endswith(_END) else length
-        parts = data[:whole].split(b"\r\n")
+        parts = data.split(b"\r\n")
         bodies = parts[1:-1:2]
         if parts[:-1:2] == [b"%x" % len(body) for body in bodies] and not parts[-1] and all(bodies):
-            if whole == length:
-                sink.on_data(b"".join(bodies))
-            else:
-                hook.gathered = bodies
-            return data[whole:]
+            sink.on_data(b"".join(bodies))
+            return b""
         size = _CHUNK.match(data)
         if size is None:
             return data

@@ -73,6 +73,10 @@ class _Connector(TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         """Take a connection from the pool or make one, and note which."""
         connection = await super().connect(req, traces, timeout)
+        # The pool asked when it was put back. What came since is an answer that nobody has asked for.
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         line = connection.protocol
         if isinstance(line, Line):
             # The client itself tries a GET again: what the new connection then meets is no stale one.

@@ -387,6 +387,24 @@ def test_loop_lag_is_a_histogram():
     assert value(metrics, "ssegate_loop_lag_seconds_bucket", le="0.5") == 1
 
 
+def test_a_bound_belongs_to_its_bucket():
+    """What is observed just at a bucket's bound is in it, as Prometheus has it; the last bucket holds all."""
+    metrics = Metrics()
+    for duration in (0.04, 0.05, 10**6):
+        run(metrics, replace(STREAM, duration=duration))
+
+    found = [
+        value(
+            metrics, "ssegate_stream_duration_seconds_bucket", route=STREAM.route, model=STREAM.model, le=le
+        )
+        for le in ("0.02", "0.04", "0.08", "+Inf")
+    ]
+    assert found == [0, 1, 2, 3]
+    assert value(
+        metrics, "ssegate_stream_duration_seconds_sum", route=STREAM.route, model=STREAM.model
+    ) == pytest.approx(10**6 + 0.09)
+
+
 def test_no_created_series():
     """The library's ``_created`` series are off, in both text formats."""
     metrics = Metrics()

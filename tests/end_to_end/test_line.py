@@ -66,22 +66,6 @@ async def test_no_cut_changes_the_body(body: bytes, way: str):
         assert (sink.whole, sink.ends, sink.errors) == (whole, 1, []), pieces
 
 
-@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
-async def test_a_connection_lost_with_the_head_loses_nothing(is_reset: bool):
-    """What had come with the head comes before the connection's end, in the same turn of the loop too."""
-    line = Line(asyncio.get_running_loop())
-    line.connection_made(Wire())
-    line.set_response_params(read_until_eof=True)
-    line.data_received(HEAD + chunk(b"a") + chunk(b"b"))
-    line.connection_lost(ConnectionResetError() if is_reset else None)
-    _, reader = await line.read()
-    sink = Heard()
-    response: Any = SimpleNamespace(content=reader, headers={"Transfer-Encoding": "chunked"})
-    assert tap.attach(response, sink)
-
-    assert (sink.whole, sink.ends, len(sink.errors)) == (b"ab", 0, 1)
-
-
 async def test_several_chunks_of_one_read_come_as_one():
     """The parser would bring them one by one; what it is asked for comes with the whole ones beside it."""
     cut = [chunk(b"d") + b"5\r\nef", b"ghi\r\n" + chunk(b"j") + chunk(b"k") + b"2\r\nl", b"m\r\n" + END]
