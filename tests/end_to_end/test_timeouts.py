@@ -164,7 +164,7 @@ async def test_first_token_after_the_hold(
         (_, *_, (_, error), (_, done)) = [("", None), *events(heard.body)]
         assert (error["error"]["code"], done) == ("first_token_timeout", "[DONE]")
     await assert_ended(gate, running, "first_token_timeout", "first_token")
-    await until(lambda: upstream.gone == 1)
+    await until(lambda: upstream.open_streams == 0)  # on a busy machine it may not even have been asked
 
 
 async def test_first_token_while_connecting(gate: Any):
